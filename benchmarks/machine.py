@@ -1,0 +1,71 @@
+"""What the kernel says about processes and the machine. Linux only."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+from importlib.metadata import version
+from pathlib import Path
+
+TICKS = os.sysconf("SC_CLK_TCK")
+
+
+def cores() -> tuple[set[int], set[int], str]:
+    """Returns the cores for the server and for the load, and a sentence about them."""
+    usable = sorted(os.sched_getaffinity(0))
+    if len(usable) == 1:
+        return set(usable), set(usable), "one core, shared by server and load generator: compare ratios only"
+    return {usable[0]}, {usable[1]}, "each server process pinned to one core, the load generator to another"
+
+
+def tree(pid: int) -> list[int]:
+    """Returns a process and all its descendants that live."""
+    found = [pid]
+    for task in Path(f"/proc/{pid}/task").glob("*"):
+        try:
+            children = (task / "children").read_text().split()
+        except FileNotFoundError:  # the thread has ended since
+            continue
+        for child in children:
+            found += tree(int(child))
+    return found
+
+
+def cpu_seconds(pid: int) -> float:
+    """Returns the user and system time of a process tree, including children that have ended."""
+    total = 0
+    for process in tree(pid):
+        try:
+            stat = Path(f"/proc/{process}/stat").read_text()
+        except FileNotFoundError:
+            continue
+        total += sum(int(value) for value in stat.rpartition(")")[2].split()[11:15])
+    return total / TICKS
+
+
+def memory_mb(pid: int) -> float:
+    """Returns the resident memory of a process tree in MB; pages that several share count for each."""
+    total = 0
+    for process in tree(pid):
+        try:
+            status = Path(f"/proc/{process}/status").read_text()
+        except FileNotFoundError:
+            continue
+        if found := re.search(r"VmRSS:\s+(\d+) kB", status):
+            total += int(found.group(1))
+    return total / 1024
+
+
+def facts() -> list[str]:
+    """Returns sentences about the machine and the software; nothing that names the one or its folders."""
+    model = re.search(r"model name\s*:\s*(.+)", Path("/proc/cpuinfo").read_text())
+    memory = re.search(r"MemTotal:\s+(\d+) kB", Path("/proc/meminfo").read_text())
+    packages = ", ".join(f"{name} {version(name)}" for name in ("Django", "djangorestframework", "uvicorn"))
+    optional = ", ".join(f"{name} {version(name)}" for name in ("uvloop", "httptools"))
+    return [
+        f"{model.group(1).strip() if model else platform.machine()}, {len(os.sched_getaffinity(0))} usable cores, "
+        f"{int(memory.group(1)) / 1048576 if memory else 0:.0f} GB, Linux {platform.release().split('-')[0]}",
+        f"{platform.python_implementation()} {platform.python_version()}, {packages}, {optional}",
+        cores()[2],
+    ]

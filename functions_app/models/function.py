@@ -1,0 +1,241 @@
+"""Functions: what the admin switches, configures and edits. What they contain is in their versions."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from django.conf import settings
+from django.core.exceptions import ValidationError
+from django.db import IntegrityError, models, transaction
+from django.db.models import Q
+from django.utils import timezone
+
+from functions_app import frontmatter, generation
+from functions_app.fields import TolerantJSONField
+from functions_app.models.base import WatchedModel, WatchedQuerySet, check_text
+from functions_app.policy import Policy
+
+if TYPE_CHECKING:
+    from functions_app.models.user import User
+    from functions_app.models.version import FunctionVersion
+
+# Lower-case Python identifiers, letters beyond ASCII included, in a grammar that Python and PostgreSQL read alike:
+# of ASCII only a-z, _ and (not first) 0-9.
+ID_PATTERN = r"\A[^\u0001-\u005e\u0060\u007b-\u007f][^\u0001-\u002f\u003a-\u005e\u0060\u007b-\u007f]*\Z"
+ID_LENGTH = 200
+NAME_LENGTH = 255
+
+
+def clean_id(value: object) -> str:
+    """Returns the id in lower case. Raises ``ValidationError`` unless it is a Python identifier of bearable length."""
+    text = check_text(value, "The id").strip().lower()
+    if not text.isidentifier() or re.match(ID_PATTERN, text) is None:
+        raise ValidationError(
+            f"The id {text[:50]!r} is not usable: only letters, digits and underscores are allowed, no digit first.",
+            code="id",
+        )
+    if len(text) > ID_LENGTH:
+        raise ValidationError(f"The id has {len(text)} characters; at most {ID_LENGTH} are allowed.", code="id")
+    return text
+
+
+def clean_name(value: object) -> str:
+    """Returns the name without white space around it. Raises ``ValidationError`` for one that can't be stored."""
+    text = check_text(value, "The name").strip()
+    if len(text) > NAME_LENGTH:
+        raise ValidationError(f"The name has {len(text)} characters; at most {NAME_LENGTH} are allowed.", code="name")
+    return text
+
+
+class FunctionQuerySet(WatchedQuerySet["Function"]):
+    """Which functions, by what is asked of them."""
+
+    def active(self) -> FunctionQuerySet:
+        """Returns the functions that serve: switched on, with a live version."""
+        return self.filter(is_active=True, live__isnull=False)
+
+    def of_kind(self, kind: str) -> FunctionQuerySet:
+        """Returns the functions of one kind, by their live version or else their last inspection."""
+        return self.filter(kind=kind)
+
+    def visible_to(self, user: Any) -> FunctionQuerySet:
+        """Returns what a user may know of: active functions and one's own; all for who may view or change functions.
+
+        Who can't log in sees nothing.
+        """
+        if not user.is_active:
+            return self.none()
+        if user.has_perm("functions_app.view_function") or user.has_perm("functions_app.change_function"):
+            return self
+        return self.filter(Q(is_active=True, live__isnull=False) | Q(owner_id=user.pk))
+
+    def create_function(
+        self,
+        id: str,
+        name: str,
+        source: str,
+        author: User | None = None,
+        *,
+        meta: dict[str, Any] | None = None,
+        publish: bool = True,
+        note: str = "",
+    ) -> Function:
+        """Makes a function with its first version, inactive, and publishes that version unless told not to.
+
+        An empty name is taken from the frontmatter's title, else from the id. A source that doesn't
+        load leaves the function with a broken version and nothing live. Raises ``ValidationError`` for
+        an id that is taken or unusable and for a source that can't be stored.
+        """
+        from functions_app.models.version import clean_source
+
+        source = clean_source(source)
+        function = self.model(id=clean_id(id), meta=meta or {}, owner=author)
+        title = frontmatter.read(source).get("title", "")[:NAME_LENGTH]
+        function.name = clean_name(name) or clean_name(title) or function.id
+        try:
+            with transaction.atomic(using=self.db):
+                function.save(force_insert=True, using=self.db)
+                version = function.save_source(source, author, note)
+        except IntegrityError:
+            if not self.filter(pk=function.pk).exists():
+                raise
+            raise ValidationError(f"The id {function.id!r} is already taken; choose another.", code="taken") from None
+        if publish:
+            version.publish()
+            function.refresh_from_db()
+        return function
+
+    def bulk_create(self, objs: Iterable[Any], *args: Any, **kwargs: Any) -> list[Any]:
+        objs = list(objs)
+        for function in objs:
+            function.id = clean_id(function.id)
+        return super().bulk_create(objs, *args, **kwargs)
+
+
+class Function(WatchedModel):
+    """A single-file plugin under a name. ``live`` is the version that serves; None until one was published.
+
+    ``is_active`` is the admin's switch: no failure turns it.
+    """
+
+    class Kind(models.TextChoices):
+        PIPE = "pipe"
+        FILTER = "filter"
+        ACTION = "action"
+        EVENT = "event"
+
+    generation_half = generation.FUNCTIONS
+
+    id = models.CharField(
+        primary_key=True, max_length=ID_LENGTH, help_text="Lower-case letters, digits and underscores."
+    )
+    name = models.CharField(max_length=NAME_LENGTH)
+    kind = models.CharField(max_length=10, choices=Kind.choices, blank=True, editable=False)
+    live = models.OneToOneField(
+        "functions_app.FunctionVersion",
+        # Deleting a function takes its versions along; deleting only its live version is refused.
+        on_delete=models.RESTRICT,
+        null=True,
+        editable=False,
+        related_name="serves",
+    )
+    is_active = models.BooleanField("active", default=False)
+    is_global = models.BooleanField("global", default=False, help_text="Filters and actions: for all models.")
+    owner = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, blank=True, related_name="functions"
+    )
+    policy = TolerantJSONField(default=dict, blank=True, editable=False)
+    meta = TolerantJSONField(default=dict, blank=True)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    updated_at = models.DateTimeField(auto_now=True)
+
+    objects = FunctionQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["id"]
+        permissions = [
+            ("publish_function", "Can publish versions and switch functions on and off"),
+            ("change_policy", "Can change what a function may do"),
+        ]
+        constraints = [
+            models.CheckConstraint(condition=Q(id__regex=ID_PATTERN), name="function_id_is_an_identifier"),
+            models.CheckConstraint(condition=~Q(name=""), name="function_has_a_name"),
+            models.CheckConstraint(
+                condition=Q(kind__in=["", "pipe", "filter", "action", "event"]), name="function_kind_is_known"
+            ),
+            models.CheckConstraint(condition=Q(live__isnull=True) | ~Q(kind=""), name="live_function_has_a_kind"),
+        ]
+
+    def __str__(self) -> str:
+        return self.name or self.id
+
+    def clean(self) -> None:
+        try:
+            self.id = clean_id(self.id)
+        except ValidationError as error:
+            raise ValidationError({"id": error}) from None
+
+    def save(self, **kwargs: Any) -> None:
+        """Stores the row. What publishing and ``change_policy`` decide is written only when ``update_fields`` names it,
+        so that an object read before a publication can't undo it."""
+        self.name = clean_name(self.name)
+        if self._state.adding:
+            self.id = clean_id(self.id)
+            self.name = self.name or self.id
+            if not kwargs.get("force_update"):
+                # A taken id is an error, never an overwritten function.
+                kwargs["force_insert"] = True
+        elif kwargs.get("update_fields") is None:
+            kept = {"id", "live", "kind", "policy", "created_at"} | self.get_deferred_fields()
+            kwargs["update_fields"] = [
+                field.name
+                for field in self._meta.concrete_fields
+                if field.name not in kept and field.attname not in kept
+            ]
+        super().save(**kwargs)
+
+    @property
+    def newest(self) -> FunctionVersion | None:
+        """Returns the version with the highest number; None before the first."""
+        return self.versions.order_by("-number").first()
+
+    def save_source(self, source: str, author: User | None = None, note: str = "") -> FunctionVersion:
+        """Makes a draft of ``source`` and returns it; returns the newest version when that has the same source.
+
+        Raises ``ValidationError`` for a source that can't be stored.
+        """
+        from functions_app.models.version import FunctionVersion, clean_note, clean_source
+
+        source, note = clean_source(source), clean_note(note)
+        with transaction.atomic(using=self._state.db):
+            self.lock()
+            newest = self.newest
+            if newest is not None and newest.source == source:
+                return newest
+            version = FunctionVersion(
+                function=self, number=newest.number + 1 if newest else 1, source=source, author=author, note=note
+            )
+            version.save(force_insert=True, using=self._state.db)
+            return version
+
+    def lock(self) -> Function:
+        """Returns the row as it is now, held until the transaction ends. Raises ``DoesNotExist`` when it is gone."""
+        return Function.objects.using(self._state.db).select_for_update(of=("self",)).get(pk=self.pk)
+
+    def effective_policy(self) -> Policy:
+        """Returns what the function may do: its own policy over the installation's defaults, under its ceilings."""
+        return Policy.resolve(self.policy, settings.FUNCTIONS_POLICY)
+
+    def change_policy(self, partial: dict[str, Any]) -> None:
+        """Changes the named fields of the policy and stores it; None takes a field back to its default.
+
+        Raises ``ValidationError`` naming the field.
+        """
+        changes = Policy.clean(partial)
+        with transaction.atomic(using=self._state.db):
+            self.policy = {
+                name: value for name, value in {**self.lock().policy, **changes}.items() if value is not None
+            }
+            self.save(update_fields=["policy", "updated_at"])

@@ -1,0 +1,266 @@
+"""Versions of a function's source: immutable rows, and how one of them comes to serve."""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+from collections.abc import Collection, Iterable
+from datetime import datetime
+from typing import Any
+
+from django.conf import settings
+from django.core.exceptions import ValidationError
+from django.db import models, transaction
+from django.db.models import Q
+from django.utils import timezone
+
+from functions_app import frontmatter, generation
+from functions_app.fields import TolerantJSONField, UndecryptableValves
+from functions_app.models.base import WatchedModel, WatchedQuerySet, check_text
+from functions_app.models.function import Function
+from functions_app.models.valves import Valves
+from functions_app.runtime import InvalidValves, LoadError, RequirementError, get_runtime
+from functions_app.valves import incompatibilities
+
+NOTE_LENGTH = 500
+
+
+def clean_source(source: object) -> str:
+    """Returns the source as it is. Raises ``ValidationError`` for one that is empty or can't be stored."""
+    text = check_text(source, "The source")
+    if not text.strip():
+        raise ValidationError("The source is empty; paste the code of a function.", code="empty")
+    return text
+
+
+def clean_note(note: object) -> str:
+    """Returns a version's note, cut to what is kept of it. Raises ``ValidationError`` for one that can't be stored."""
+    return check_text(note, "The note").strip()[:NOTE_LENGTH]
+
+
+class FunctionVersionQuerySet(WatchedQuerySet["FunctionVersion"]):
+    """Versions; what makes a version is refused as a change."""
+
+    def update(self, **kwargs: Any) -> int:
+        _refuse(kwargs)
+        return super().update(**kwargs)
+
+    def bulk_update(self, objs: Iterable[Any], fields: Iterable[str], batch_size: int | None = None) -> int:
+        fields = list(fields)
+        _refuse(fields)
+        return super().bulk_update(objs, fields, batch_size)
+
+    def bulk_create(self, objs: Iterable[Any], *args: Any, **kwargs: Any) -> list[Any]:
+        objs = list(objs)
+        _refuse(kwargs.get("update_fields") or ())
+        for version in objs:
+            version.seal()
+        return super().bulk_create(objs, *args, **kwargs)
+
+
+class FunctionVersion(WatchedModel):
+    """One source of a function, for good. Only how it fares (state, manifest, error, environment) changes."""
+
+    class State(models.TextChoices):
+        DRAFT = "draft"
+        BUILDING = "building"
+        LIVE = "live"
+        RETIRED = "retired"
+        BROKEN = "broken"
+
+    IMMUTABLE = ("function_id", "number", "source", "sha256", "created_at")
+    generation_half = generation.FUNCTIONS
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    function = models.ForeignKey(Function, on_delete=models.CASCADE, related_name="versions")
+    number = models.PositiveIntegerField()
+    state = models.CharField(max_length=10, choices=State.choices, default=State.DRAFT)
+    source = models.TextField()
+    sha256 = models.CharField("SHA-256", max_length=64, editable=False)
+    author = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, blank=True, related_name="function_versions"
+    )
+    note = models.CharField(max_length=NOTE_LENGTH, blank=True)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    asked_at = models.DateTimeField(
+        null=True, editable=False, help_text="When publishing was last asked for; the later wish wins."
+    )
+    manifest = TolerantJSONField(null=True, editable=False)
+    error = TolerantJSONField(null=True, editable=False)
+    environment = models.ForeignKey(
+        "functions_app.Environment", on_delete=models.PROTECT, null=True, editable=False, related_name="versions"
+    )
+
+    objects = FunctionVersionQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["-number"]
+        constraints = [
+            models.UniqueConstraint(fields=["function", "number"], name="version_number_is_unique"),
+            models.UniqueConstraint(fields=["function"], condition=Q(state="live"), name="one_live_version"),
+            models.CheckConstraint(condition=Q(number__gte=1), name="version_numbers_start_at_1"),
+            models.CheckConstraint(condition=~Q(source=""), name="version_has_a_source"),
+            models.CheckConstraint(condition=Q(sha256__regex=r"\A[0-9a-f]{64}\Z"), name="version_has_a_digest"),
+            models.CheckConstraint(
+                condition=Q(state__in=["draft", "building", "live", "retired", "broken"]), name="version_state_is_known"
+            ),
+            models.CheckConstraint(
+                condition=~Q(state="live") | Q(manifest__isnull=False), name="live_version_has_a_manifest"
+            ),
+            models.CheckConstraint(
+                condition=~Q(state="broken") | Q(error__isnull=False), name="broken_version_has_an_error"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.function_id} v{self.number}"
+
+    def save(self, **kwargs: Any) -> None:
+        if self._state.adding:
+            self.seal()
+            kwargs["force_insert"] = True
+        else:
+            stored = type(self)._base_manager.using(self._state.db).values(*self.IMMUTABLE).filter(pk=self.pk).first()
+            if stored is not None:
+                _refuse([name for name, value in stored.items() if getattr(self, name) != value])
+        super().save(**kwargs)
+
+    def seal(self) -> None:
+        """Checks a new version's source and note and computes the digest."""
+        self.source, self.note = clean_source(self.source), clean_note(self.note)
+        self.sha256 = hashlib.sha256(self.source.encode()).hexdigest()
+
+    @property
+    def frontmatter(self) -> dict[str, str]:
+        """Returns the pairs of the source's header."""
+        return frontmatter.read(self.source)
+
+    @property
+    def requirements(self) -> list[str]:
+        """Returns the packages that the source asks for. Raises ``RequirementError`` for a malformed one."""
+        try:
+            return frontmatter.requirements(self.frontmatter)
+        except ValueError as error:
+            raise RequirementError(str(error)) from None
+
+    def publish(self) -> bool:
+        """Checks this version and lets it serve; returns whether it is the live one now.
+
+        Its packages are prepared, its source is inspected and the stored valves are tried against
+        its schema, all before anything changes. When that fails the version becomes broken with
+        the reason in ``error``, and what was live stays live. A retired version is published in the same way. When a
+        later wish to publish another version was fulfilled first, that one stays and this one is
+        retired. Neither outcome touches the function's switch.
+        """
+        asked_at = timezone.now()
+        with transaction.atomic(using=self._state.db):
+            self.function.lock()
+            self.refresh_from_db(fields=["state"])
+            if self.state == self.State.LIVE:
+                return True
+            before = self.state if self.state != self.State.BUILDING else self.State.DRAFT
+            self._become(self.State.BUILDING, asked_at=asked_at)
+        try:
+            manifest = self._inspected()
+            served: bool | None = None
+            while served is None:
+                seen = self._check_valves(manifest)
+                served = self._go_live(manifest, asked_at, seen)
+        except (RequirementError, LoadError, InvalidValves, UndecryptableValves) as error:
+            return self._break(error)
+        except BaseException:
+            self._release(before, asked_at)
+            raise
+        return served
+
+    def _inspected(self) -> dict[str, Any]:
+        """Returns the manifest of a version that loads and keeps to its policy."""
+        runtime = get_runtime()
+        requirements = self.requirements
+        runtime.prepare(self)
+        manifest = {**runtime.inspect(self), "frontmatter": self.frontmatter, "requirements": requirements}
+        self.function.refresh_from_db(fields=["policy"])
+        refused = self.function.effective_policy().refused_imports(manifest.get("imports", ()))
+        if refused:
+            message = f"The policy of this function does not allow it to import {', '.join(refused)}."
+            raise LoadError({"type": "ImportError", "message": message, "line": None, "traceback": None})
+        return manifest
+
+    def _stored_valves(self) -> Valves | None:
+        return Valves.objects.using(self._state.db).filter(function=self.function_id).first()
+
+    def _check_valves(self, manifest: dict[str, Any]) -> datetime | None:
+        """Tries the stored valves against this version; returns when they were set, None when there are none."""
+        stored = self._stored_valves()
+        if stored is None:
+            return None
+        if manifest.get("valves") is not None and stored.values:
+            self.manifest = manifest
+            try:
+                get_runtime().validate(self, "valves", stored.values)
+            except InvalidValves as error:
+                if errors := incompatibilities(error.errors):
+                    raise InvalidValves(errors) from error
+        return stored.changed_at
+
+    def _become(self, state: str, **changes: Any) -> None:
+        self.state = state
+        for name, value in changes.items():
+            setattr(self, name, value)
+        self.save(update_fields=["state", *changes])
+
+    def _break(self, error: Exception) -> bool:
+        """Keeps the reason, unless a concurrent publication of the same version has succeeded."""
+        with transaction.atomic(using=self._state.db):
+            self.function.lock()
+            self.refresh_from_db(fields=["state", "manifest"])
+            if self.state != self.State.LIVE:
+                self._become(self.State.BROKEN, error=_as_data(error))
+        return self.state == self.State.LIVE
+
+    def _release(self, state: str, asked_at: datetime) -> None:
+        """Takes back the mark of a publication that ended without a verdict."""
+        type(self).objects.using(self._state.db).filter(
+            pk=self.pk, state=self.State.BUILDING, asked_at=asked_at
+        ).update(state=state)
+
+    def _go_live(self, manifest: dict[str, Any], asked_at: datetime, valves: datetime | None) -> bool | None:
+        """Moves ``live`` to this version in one transaction. Returns None, having done nothing, when the valves
+        were set anew since they were checked."""
+        with transaction.atomic(using=self._state.db):
+            function = self.function.lock()
+            stored = self._stored_valves()
+            if (stored and stored.changed_at) != valves:
+                return None
+            live = function.live
+            if live is not None and live.pk != self.pk and live.asked_at is not None and live.asked_at > asked_at:
+                message = f"Version {live.number} was published while this one was being prepared; it serves."
+                error = {"type": "Superseded", "message": message, "line": None, "traceback": None}
+                self._become(self.State.RETIRED, manifest=manifest, error=error)
+                return False
+            if live is not None and live.pk != self.pk:
+                live._become(self.State.RETIRED)
+            self._become(self.State.LIVE, manifest=manifest, error=None)
+            function.live, function.kind = self, manifest["kind"]
+            function.save(update_fields=["live", "kind", "updated_at"])
+        self.function.live, self.function.kind = self, manifest["kind"]
+        return True
+
+
+def _refuse(names: Collection[str]) -> None:
+    immutable = {*FunctionVersion.IMMUTABLE, "function"}
+    if changed := [name for name in names if name in immutable]:
+        raise ValidationError(
+            f"A version never changes: its {' and '.join(changed)} cannot be set. Save the function for a new version.",
+            code="immutable",
+        )
+
+
+def _as_data(error: Exception) -> dict[str, Any]:
+    """Returns a failure as it is kept on the version."""
+    if isinstance(error, LoadError):
+        return error.error
+    message = str(error)
+    if isinstance(error, InvalidValves):
+        message = f"Current Valves are incompatible with this code: {message}"
+    return {"type": type(error).__name__, "message": message, "line": None, "traceback": None}

@@ -1,0 +1,99 @@
+"""Triggering an action: what a button under an answer does, for any API client."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from typing import Any
+
+from pipeline_app.context import Caller, context_of, metadata_of
+from pipeline_app.errors import FunctionError, RequestError
+from pipeline_app.pipes import actions_of, find, target_model
+from pipeline_app.runners.base import Outcome, Runner, Task
+from pipeline_app.runs import Record
+from pipeline_app.snapshot import Functions
+
+Json = dict[str, Any]
+
+
+class ActionNotFound(RequestError):
+    """No such action, or none that the caller may trigger on this model."""
+
+    status = 404
+
+
+class Trigger:
+    """One request to run an action. ``events`` collects what it emits."""
+
+    def __init__(self, runner: Runner, functions: Functions, caller: Caller, action_id: str, body: Json) -> None:
+        self.runner = runner
+        self.caller = caller
+        action = functions.active(action_id, "action")
+        if action is None:
+            raise ActionNotFound(f"Action not found: {action_id}", param="action_id", code="action_not_found")
+        self.action = action
+        self.record = Record(caller.person, caller.request_id, "action", action_id)
+        self.events: list[Json] = []
+        # What a web client would send stands in the body; a plain API client may leave it out.
+        self.body = {
+            **body,
+            "messages": body.get("messages") or [],
+            "chat_id": body.get("chat_id") or "",
+            "session_id": body.get("session_id"),
+            "id": body.get("id") or f"msg_{uuid.uuid4().hex[:24]}",
+        }
+        self.body.pop("model_item", None)
+        self.model: Json = {}
+        preset = None
+        if body.get("model"):
+            target = find(functions, caller.person, body["model"])
+            self.model, preset = target_model(target), target.preset
+        if not caller.person.is_admin and action not in actions_of(functions, preset):
+            raise ActionNotFound(
+                f"Action not available: {action_id}. It is neither global nor attached to the model named.",
+                param="model",
+                code="action_not_available",
+            )
+
+    async def run(self) -> Any:
+        """Returns what the action returned. Raises ``FunctionError``."""
+        action, person = self.action, self.caller.person
+        hook = "action" if action.has("action") else "run"
+        started = time.perf_counter()
+        outcome, failure = Outcome(), None
+        try:
+            if not action.has(hook):
+                raise FunctionError(
+                    action.id,
+                    "action",
+                    {"type": "AttributeError", "message": "the class Action has no method 'action'"},
+                )
+            wants_user_valves = action.manifest.get("user_valves") is not None
+            metadata = metadata_of(self.body, person, self.model, "")
+            task = Task(
+                hook,
+                self.body,
+                {**context_of(self.caller, metadata, self.model), "id": action.id},
+                action.set_valves(hook),
+                person.valves_of(action.id, hook) if wants_user_valves else None,
+                self.events.append,
+                time_limit=action.policy.time_limit("action"),
+            )
+            worker = await self.runner.prepare(action.code)
+            try:
+                outcome = await self.runner.call(worker, task)
+            finally:
+                worker.release()
+        except FunctionError as error:
+            failure = error
+            outcome.wall, outcome.output = time.perf_counter() - started, error.output
+            self.record.fail(error)
+            raise
+        except BaseException:
+            self.record.cancel()
+            outcome.wall = time.perf_counter() - started
+            raise
+        finally:
+            self.record.step(action.code, hook, outcome, failure)
+            self.record.end()
+        return outcome.value

@@ -1,0 +1,62 @@
+"""The model lists: OpenAI's under ``/v1/``, Open WebUI's under ``/api/``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.http import HttpResponse
+from rest_framework.request import Request
+
+from pipeline_app import wire
+from pipeline_app.api.base import AsyncAPIView, json_response
+from pipeline_app.context import Caller, http_of
+from pipeline_app.errors import ModelNotFound
+from pipeline_app.pipes import described, find, target_model
+from pipeline_app.runtime import engine
+from pipeline_app.snapshot import snapshot
+
+Json = dict[str, Any]
+
+
+class ModelsView(AsyncAPIView):
+    """``GET /v1/models``: what the key may call, without a key that OpenAI's shape does not have."""
+
+    async def get(self, request: Request) -> HttpResponse:
+        functions = await snapshot.functions()
+        found = await engine.catalog.models(functions, self.caller())
+        return json_response(wire.model_list(wire.model(model["id"], model["created"]) for model, _, _ in found))
+
+    def caller(self) -> Caller:
+        plain = self.request._request
+        return Caller(self.person, plain.id, http_of(plain.scope))  # type: ignore[attr-defined]
+
+
+class ModelView(ModelsView):
+    """``GET /v1/models/{id}``."""
+
+    async def get(self, request: Request, model_id: str) -> HttpResponse:  # type: ignore[override]
+        functions = await snapshot.functions()
+        target = find(functions, self.person, model_id)
+        await engine.catalog.check(target, self.caller())
+        model = target_model(target)
+        return json_response(wire.model(model["id"], model["created"]))
+
+
+class WebuiModelsView(ModelsView):
+    """``GET /api/models``: the same models with names, presets, toggle filters and actions."""
+
+    async def get(self, request: Request) -> HttpResponse:
+        functions = await snapshot.functions()
+        found = await engine.catalog.models(functions, self.caller())
+        return json_response({"data": [described(functions, *item) for item in found]})
+
+
+class WebuiModelView(ModelsView):
+    """``GET /api/models/{id}``."""
+
+    async def get(self, request: Request, model_id: str) -> HttpResponse:  # type: ignore[override]
+        functions = await snapshot.functions()
+        for model, pipe, preset in await engine.catalog.models(functions, self.caller()):
+            if model["id"] == model_id:
+                return json_response(described(functions, model, pipe, preset))
+        raise ModelNotFound(model_id)

@@ -1,0 +1,112 @@
+"""What can go wrong between a request and its answer, each with a status and a sentence for the reader."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class RequestError(Exception):
+    """The request can't be served as it stands. Becomes OpenAI's error object with ``status``."""
+
+    status = 400
+    type = "invalid_request_error"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        param: str | None = None,
+        code: str | None = None,
+        status: int | None = None,
+        headers: dict[str, str] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.param = param
+        self.code = code
+        self.headers = headers or {}
+        self.events: list[dict[str, Any]] = []
+        """What functions had told before it went wrong, for answers that carry events beside the error."""
+        if status is not None:
+            self.status = status
+
+
+class ModelNotFound(RequestError):
+    """No such model, or none that the caller may use: told apart by nobody outside."""
+
+    status = 404
+
+    def __init__(self, model: str, why: str = "") -> None:
+        super().__init__(
+            f"The model '{model}' does not exist or you do not have access to it.{why}",
+            param="model",
+            code="model_not_found",
+        )
+
+
+class FunctionError(RequestError):
+    """A function failed. ``data`` is what the worker told: type, message, line, traceback, status, detail.
+
+    The message for clients names function, hook and line; the traceback stays in the run and the log.
+    """
+
+    status = 500
+    type = "function_error"
+
+    def __init__(self, function_id: str, hook: str, data: dict[str, Any], *, code: str = "function_failed") -> None:
+        self.function_id = function_id
+        self.hook = hook
+        self.data = data
+        self.output: list[dict[str, Any]] = data.get("output") or []
+        status = data.get("status")
+        chosen = isinstance(status, int) and 400 <= status <= 599
+        super().__init__(
+            self._sentence(function_id, hook, data, chosen),
+            code=code,
+            status=status if chosen else None,
+            # The official client tries a 5xx again by itself; what has started is never run a second time.
+            headers={"x-should-retry": "false"},
+        )
+        if chosen and self.status < 500:
+            self.type = "invalid_request_error"
+
+    @staticmethod
+    def _sentence(function_id: str, hook: str, data: dict[str, Any], chosen: bool) -> str:
+        if chosen:
+            # The author raised HTTPException: status and words are meant for the client.
+            detail = data.get("detail")
+            return detail if isinstance(detail, str) else str(detail or data["message"])
+        line = f", line {data['line']}" if data.get("line") else ""
+        return f"{data['message'] or data['type']} ({data['type']} in function '{function_id}', {hook}{line})"
+
+
+class FunctionUnavailable(FunctionError):
+    """A function can't be run at all: it does not load, or its valves can't be read."""
+
+    status = 503
+
+    def __init__(self, function_id: str, hook: str, message: str, data: dict[str, Any] | None = None) -> None:
+        super().__init__(
+            function_id,
+            hook,
+            {"type": "Unavailable", "message": message, "line": None, "traceback": "", **(data or {}), "status": None},
+            code="function_unavailable",
+        )
+        self.message = f"Function '{function_id}' can't be run: {message}"
+        self.args = (self.message,)
+
+
+class SandboxLimit(FunctionError):
+    """A function was stopped because it broke a limit of its policy."""
+
+    status = 504
+
+    def __init__(
+        self, function_id: str, hook: str, message: str, *, code: str = "time_limit", status: int = 504
+    ) -> None:
+        super().__init__(
+            function_id, hook, {"type": "SandboxLimit", "message": message, "line": None, "traceback": ""}, code=code
+        )
+        self.status = status
+        self.message = f"Function '{function_id}' was stopped in {hook}: {message}"
+        self.args = (self.message,)

@@ -1,0 +1,136 @@
+"""Which filters a request passes, in which order, and what happens when one of them fails."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from pipeline_app.context import adopt
+from pipeline_app.errors import FunctionError
+from pipeline_app.events import SKIPPED
+from pipeline_app.metrics import count_skip
+from pipeline_app.runners.base import Outcome, Runner, Task, Worker
+from pipeline_app.runs import Record
+from pipeline_app.snapshot import Entry, Functions, Person, Preset
+
+logger = logging.getLogger(__name__)
+
+Json = dict[str, Any]
+
+NO_MESSAGES = {"type": "TypeError", "message": "the body that came back has no list of messages", "line": None}
+
+
+def chain(
+    functions: Functions, preset: Preset | None, person: Person, model_id: str, requested: Iterable[str] | None
+) -> list[Entry]:
+    """Returns the filters of a request in the order they run.
+
+    In question are the global ones and those attached to the model; of these, one with a toggle runs only
+    if it is switched on: by the request, else by the user's own defaults, else by the model's. Naming a
+    filter never adds one that is not in question.
+    """
+    if not functions.filters:
+        return []
+    attached = preset.filters if preset is not None else ()
+    on: frozenset[str]
+    if requested is not None:
+        on = frozenset(requested)
+    else:
+        own = person.default_filters.get(model_id, person.default_filters.get("*"))
+        on = frozenset(own) if own is not None else preset.default_filters if preset is not None else frozenset()
+    return [
+        entry
+        for entry in functions.filters
+        if (entry.is_global or entry.id in attached) and (not entry.toggle or entry.id in on)
+    ]
+
+
+class Chain:
+    """The filters of one request, each held on one worker from its first hook to its last."""
+
+    def __init__(self, runner: Runner, entries: list[Entry], person: Person, record: Record) -> None:
+        self._runner = runner
+        self._entries = entries
+        self._person = person
+        self._record = record
+        self._workers: dict[str, Worker] = {}
+        self._skipped: set[tuple[str, str]] = set()
+
+    def with_hook(self, hook: str) -> list[Entry]:
+        """Returns the filters that have a hook, without those that failed in it and were skipped."""
+        return [e for e in self._entries if hook in e.manifest["hooks"] and (e.id, hook) not in self._skipped]
+
+    @property
+    def held(self) -> bool:
+        """Whether a filter's policy holds the whole stream until its outlet has spoken."""
+        return any(e.policy.stream_mode == "hold" for e in self.with_hook("outlet"))
+
+    def release(self) -> None:
+        for worker in self._workers.values():
+            worker.release()
+        self._workers.clear()
+
+    async def run(
+        self, hook: str, body: Json, context: Json, on_event: Callable[[Json], None], ask: Any = None
+    ) -> Json:
+        """Passes a body through the ``hook`` of each filter and returns it; ``context["metadata"]`` moves along.
+
+        Raises ``FunctionError`` when a filter fails whose policy says ``block``.
+        """
+        for entry in self.with_hook(hook):
+            outcome = await self._call(entry, hook, body, context, on_event, ask)
+            if outcome is not None:
+                body = outcome.value
+                context["metadata"] = adopt(context["metadata"], outcome.metadata)
+                if "metadata" in body:
+                    body["metadata"] = context["metadata"]
+        return body
+
+    async def stream(self, chunks: list[Json], context: Json, on_event: Callable[[Json], None]) -> list[Json]:
+        """Passes ready chunks through the ``stream`` hooks; returns those that no filter dropped."""
+        for entry in self.with_hook("stream"):
+            if not chunks:
+                break
+            outcome = await self._call(entry, "stream", chunks, context, on_event, None)
+            if outcome is not None:
+                chunks = [chunk for chunk in outcome.value if chunk is not None]
+        return chunks
+
+    async def _call(
+        self, entry: Entry, hook: str, payload: Any, context: Json, on_event: Callable[[Json], None], ask: Any
+    ) -> Outcome | None:
+        """Returns how a filter's hook ended; None when it failed and this hook is skipped from here on."""
+        started = time.perf_counter()
+        try:
+            worker = self._workers.get(entry.id)
+            if worker is None:
+                worker = self._workers[entry.id] = await self._runner.prepare(entry.code)
+            wants_user_valves = entry.manifest.get("user_valves") is not None
+            outcome = await self._runner.call(
+                worker,
+                Task(
+                    hook,
+                    payload,
+                    {**context, "id": entry.id},
+                    entry.set_valves(hook),
+                    self._person.valves_of(entry.id, hook) if wants_user_valves else None,
+                    on_event,
+                    ask,
+                    entry.policy.time_limit(hook),
+                ),
+            )
+            if hook != "stream" and not isinstance(outcome.value.get("messages"), list):
+                raise FunctionError(entry.id, hook, NO_MESSAGES)
+        except FunctionError as error:
+            self._record.step(entry.code, hook, Outcome(wall=time.perf_counter() - started, output=error.output), error)
+            if entry.policy.on_error != "skip":
+                raise
+            self._skipped.add((entry.id, hook))
+            count_skip(entry.id, hook)
+            logger.warning("Filter '%s' failed in %s and was skipped: %s", entry.id, hook, error.message)
+            on_event({"type": SKIPPED, "data": {"filter": entry.id, "hook": hook, "error": error.message}})
+            return None
+        self._record.step(entry.code, hook, outcome)
+        return outcome

@@ -1,0 +1,27 @@
+"""Makes every process of the installation read and load everything again."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.core.cache import caches
+from django.core.management.base import BaseCommand
+from django.db import transaction
+
+from functions_app import generation
+from functions_app.runtime import get_runtime
+
+
+class Command(BaseCommand):
+    help = (
+        "Clears everything held in memory of functions, in every running process. Data and versions stay as they are."
+    )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        get_runtime().forget()
+        caches["modules"].clear()
+        caches["default"].clear()
+        with transaction.atomic():
+            for half in generation.HALVES:
+                generation.changed(half)
+        self.stdout.write("Cleared. Running servers read functions, keys and users again with their next request.")

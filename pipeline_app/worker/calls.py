@@ -1,0 +1,281 @@
+"""One call of a hook: sync or async, a value or a stream of items, with everything it is given and leaves behind."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+from . import output as outputs
+from . import valves as valve_models
+from .answers import Event
+from .channel import Channel
+from .emitter import Caller, Emitter, make_caller, make_emitter
+from .errors import HookError, Interrupted
+from .hooks import BODY_HOOKS, Options, Single, Stream
+from .jsonable import copy, jsonable
+from .loader import Loaded
+from .pipes import Pipe
+from .plans import Plan
+from .running import Running, Stage
+from .scope import Scope
+
+MEGABYTE = 1024 * 1024
+
+
+class Call:
+    """A call of one hook of a loaded function, used once: either ``value()`` or ``items()``.
+
+    ``payload`` goes to the author as it is; whoever keeps it gives a copy. ``context`` is what the server
+    says about the request, copied before an author sees it. ``emit`` gets the events of a value hook, in
+    order, on the loop; a pipe's are among its items. ``ask`` puts a question to the client. No text that a
+    hook answers may be longer than ``output_limit`` characters.
+    """
+
+    def __init__(
+        self,
+        loaded: Loaded,
+        hook: str,
+        payload: Any,
+        context: dict[str, Any] | None = None,
+        valves: dict[str, Any] | None = None,
+        user_valves: dict[str, Any] | None = None,
+        *,
+        emit: Callable[[Event], object] | None = None,
+        ask: Callable[[Event], Awaitable[Any]] | None = None,
+        loop: asyncio.AbstractEventLoop | None = None,
+        output_limit: int = 16 * MEGABYTE,
+    ) -> None:
+        self.loaded = loaded
+        self.hook = hook
+        self.payload = payload
+        self.context: dict[str, Any] = context if context is not None else {}
+        self.metadata: dict[str, Any] | None = None
+        """After the call: the metadata as the hook left it, None when the hook did not see it."""
+        self.output_limit = output_limit
+        self.channel: Channel | None = None
+        self.result: Any = None
+        self.progress: dict[str, Any] = {}
+        """What a failure says besides itself: how far a batch had come."""
+        self._valves = valves
+        self._user_valves = user_valves
+        self._emit = emit
+        self._ask = ask
+        self._error: HookError | None = None
+        self._interrupted = False
+        self._loop = loop
+        self._running: Running | None = None
+        self._output = outputs.Output()
+        self._user: dict[str, Any] | None = None
+        self._shared: dict[str, Any] | None = None
+
+    # For the caller
+
+    async def value(self) -> Any:
+        """Returns the hook's answer in JSON types; for an action possibly an ``answers.Whole``.
+
+        ``inlet``, ``request`` and ``outlet`` that return nothing leave the body as it is, with what they changed
+        in it. ``stream`` takes a list of events and returns a list of answers, None for each one dropped. A hook
+        that is not there answers its payload (``pipes`` and ``event``: None). Raises ``HookError``; when the
+        caller is cancelled, the author's code is stopped first.
+        """
+        plan = self.loaded.plans.get(self.hook)
+        if self.hook == "options":
+            stage = Options(self).stage()
+        elif plan is None:
+            return self._without_hook()
+        else:
+            stage = Stream(self, plan).stage() if self.hook == "stream" else Single(self, plan).stage()
+        running = self._start(stage)
+        try:
+            await running.waiter()
+        finally:
+            if not running.ended:
+                await running.stop()
+        if self._error is not None:
+            raise self._error
+        return self.result
+
+    async def items(self) -> AsyncIterator[list[Any]]:
+        """Yields what a pipe says as lists of items (see ``answers.py``), everything that is ready at once.
+
+        Raises ``HookError`` after the items that came before the failure. Closing it stops the pipe.
+        """
+        plan = self.loaded.plans.get(self.hook)
+        if plan is None:
+            raise HookError.saying("AttributeError", f"{self.loaded.function_id} has no {self.hook} method.")
+        channel = self.channel = Channel(asyncio.get_running_loop())
+        running = self._start(Pipe(self, plan, channel).stage())
+        try:
+            while batch := await channel.take():
+                yield batch
+            if self._error is not None:
+                raise self._error
+        finally:
+            if not running.ended:
+                channel.close()
+                await running.stop()
+
+    def interrupt(self, message: str = "The call was stopped.") -> None:
+        """Stops the call: a task is cancelled, a generator closed between two items, running Python code interrupted.
+
+        Goes on until the author's code has ended. Whoever waits for the call gets a ``HookError`` of type
+        ``Interrupted`` with this message. From any thread.
+        """
+        running = self._running
+        if running is None:
+            self._error = HookError.saying("Interrupted", message)
+            self._interrupted = True
+        elif running.on_loop():
+            self._interrupt(running, message)
+        elif not running.loop.is_closed():
+            running.loop.call_soon_threadsafe(self._interrupt, running, message)
+
+    @property
+    def ended(self) -> bool:
+        """Whether no author code of this call runs any more (or yet)."""
+        return self._running is None or self._running.ended
+
+    async def wait_ended(self, timeout: float | None = None) -> bool:
+        """Waits until no author code of this call runs any more; returns False when it still does after ``timeout``."""
+        if self._running is not None and not self._running.ended:
+            await asyncio.wait({self._running.waiter()}, timeout=timeout)
+        return self.ended
+
+    @property
+    def output(self) -> list[dict[str, str]]:
+        """What the hook printed and logged: ``[{"stream" | "level", "text"}]``, at most 64 KB."""
+        return self._output.lines()
+
+    @property
+    def cpu(self) -> float | None:
+        """Seconds of CPU time of the call's threads, after the call; None when everything ran on the loop."""
+        return self._running.cpu if self._running is not None else None
+
+    # For hooks.py and pipes.py, inside the call's context
+
+    def arguments(self, plan: Plan) -> dict[str, Any]:
+        """Gives the instance its valves and returns the special arguments that the hook asks for."""
+        loaded = self.loaded
+        if loaded.has_valves:
+            made = valve_models.build(loaded, self._valves)
+            self._scope.valves = made
+            if loaded.valves_are_per_call:
+                loaded.instance.__dict__["valves"] = made
+            else:
+                loaded.instance.valves = made
+        return {name: make(self) for name, make in plan.makers}
+
+    def checked(self, answer: Any, weight: int, what: str) -> None:
+        """Raises ``HookError`` when an answer is too large."""
+        if weight > self.output_limit:
+            limit = f"{self.output_limit / MEGABYTE:g} MB"
+            raise HookError.saying("OutputLimit", f"{self.loaded.function_id} {what} more than the limit of {limit} (output_mb).")
+
+    def send(self, event: Event) -> None:
+        """Takes an event that the author emitted, on any thread: in its place among items, else to ``emit``."""
+        running = self._running
+        if self.channel is not None and not self.channel.finished:
+            self.channel.put(event, 64)
+        elif self._emit is not None and running is not None:
+            if running.on_loop():
+                self._emit(event)
+            else:
+                running.port.post(self._emit, event)
+
+    def be_gentle(self) -> None:
+        """Says that a generator is being pumped: when stopped, it gets a moment to be closed between two items."""
+        if self._running is not None:
+            self._running.gentle = True
+
+    # For arguments.py and emitter.py
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """The loop that the call runs on."""
+        assert self._running is not None
+        return self._running.loop
+
+    @property
+    def crowded(self) -> bool:
+        """Whether so much of a streaming answer is outstanding that the author should wait."""
+        return self.channel is not None and self.channel.full
+
+    def user(self) -> dict[str, Any] | None:
+        """Returns the caller as this call's own dict, with user valves if the function has them."""
+        user = self.context.get("user")
+        if self._user is None and (user is not None or self.hook != "pipes"):
+            made: dict[str, Any] = copy(user) if user else {}
+            if self.loaded.has_user_valves:
+                found = valve_models.build_user(self.loaded, self._user_valves)
+                if found is not None:
+                    made["valves"] = found
+            self._user = made
+        return self._user
+
+    def shared_metadata(self) -> dict[str, Any]:
+        """Returns the one metadata dict of this call: the body's own where it has one."""
+        if self._shared is None:
+            body = self.payload
+            found = body.get("metadata") if self.hook in BODY_HOOKS and isinstance(body, dict) else None
+            self._shared = found if isinstance(found, dict) else copy(self.context.get("metadata") or {})
+        return self._shared
+
+    def emitter(self) -> Emitter:
+        """Returns the call's event emitter."""
+        return make_emitter(self)
+
+    def caller(self) -> Caller:
+        """Returns the function that asks the client."""
+        return make_caller(self, self._ask)
+
+    # Its own
+
+    def _start(self, stage: Stage) -> Running:
+        if self._running is not None:
+            raise RuntimeError("A Call is used once; make another one.")
+        outputs.install()
+        self._scope = Scope(self.loaded.instance, self._output)
+        running = self._running = Running(self.loaded.threads, self._scope, self._failure, self._on_end)
+        if self._interrupted:
+            running.interrupted = True
+        running.start(stage)
+        return running
+
+    def _interrupt(self, running: Running, message: str) -> None:
+        if running.ended:
+            return
+        self._error = HookError.saying("Interrupted", message)
+        self._interrupted = True
+        if self.channel is not None:
+            self.channel.close()
+            self.channel.finish()
+        running.interrupt()
+        running.release()
+
+    def _on_end(self, error: HookError | None) -> None:
+        if not self._interrupted:
+            self._error = error
+        if self._shared is not None and self.metadata is None:
+            try:
+                self.metadata = jsonable(self._shared)
+            except ValueError as exc:
+                self._error = self._error or HookError.saying("ValueError", f"The metadata cannot be kept: {exc}")
+        if self.channel is not None:
+            self.channel.finish()
+
+    def _failure(self, exc: BaseException) -> HookError:
+        """Returns what the author's exception says; status and detail are those of an ``HTTPException``."""
+        if isinstance(exc, (Interrupted, asyncio.CancelledError)) and self._running is not None and self._running.interrupted:
+            return HookError.saying("Interrupted", "The call was stopped.")
+        data = {**self.loaded.failure(exc), "status": None, "detail": None, **self.progress}
+        status = getattr(exc, "status_code", None)
+        if isinstance(status, int) and hasattr(exc, "detail"):
+            data["status"], data["detail"] = int(status), jsonable(exc.detail)
+        return HookError(data)
+
+    def _without_hook(self) -> Any:
+        if self.hook == "pipes":
+            listed = getattr(self.loaded.instance, "pipes", None)
+            return None if listed is None else jsonable(listed)
+        return None if self.hook == "event" else self.payload

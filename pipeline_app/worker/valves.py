@@ -1,0 +1,144 @@
+"""Valves and user valves: objects of the author's own models, what they accept, and their schemas."""
+
+from __future__ import annotations
+
+import copy as copying
+import inspect
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from .errors import HookError, ValvesError
+from .jsonable import copy, jsonable
+from .loader import Loaded
+from .tracebacks import text_of
+
+SCOPES = {"valves": "Valves", "user_valves": "UserValves"}
+
+log = logging.getLogger(__name__)
+
+
+def model_of(loaded: Loaded, scope: str) -> Any:
+    """Returns the author's class for a scope, ``valves`` or ``user_valves``; None when he has none."""
+    return getattr(loaded.instance, SCOPES[scope], None)
+
+
+def kept(values: dict[str, Any] | None) -> dict[str, Any]:
+    """Returns a copy of stored values without those that are None, which means "default"."""
+    return {name: copy(value) for name, value in values.items() if value is not None} if values else {}
+
+
+def build(loaded: Loaded, values: dict[str, Any] | None) -> Any:
+    """Returns a fresh object of the function's valves. Raises ``HookError`` when the stored values do not fit."""
+    try:
+        return loaded.instance.Valves(**kept(values))
+    except Exception as exc:
+        found = "; ".join(_sentence(error) for error in _errors(exc))
+        message = f"The stored valves of {loaded.function_id} do not fit its code: {found}. Change them, or the code."
+        data = {**loaded.failure(exc), "message": message, "status": None, "detail": None}
+        raise HookError(data) from exc
+
+
+def build_user(loaded: Loaded, values: dict[str, Any] | None) -> Any:
+    """Returns a fresh object of the function's user valves.
+
+    A user's stored value that no longer fits is left at its default and logged: it must not lock him out.
+    None when the model cannot even be made without values.
+    """
+    model, given = loaded.instance.UserValves, kept(values)
+    try:
+        return model(**given)
+    except Exception as exc:
+        wrong = {str(error["loc"][0]) for error in _errors(exc) if error["loc"]} & given.keys() or set(given)
+        log.warning("User valves of %s that do not fit are at their defaults: %s", loaded.function_id, ", ".join(sorted(wrong)))
+        for rest in ({name: value for name, value in given.items() if name not in wrong}, {}):
+            try:
+                return model(**rest)
+            except Exception as again:
+                log.warning("User valves of %s cannot be made: %s", loaded.function_id, text_of(again))
+        return None
+
+
+def validate(loaded: Loaded, scope: str, values: dict[str, Any]) -> dict[str, Any]:
+    """Returns the explicitly set values as the author's own model keeps them, in JSON types.
+
+    Values that are None are dropped. Raises ``ValvesError`` when the model refuses them or there is none.
+    """
+    model = model_of(loaded, scope)
+    if model is None:
+        raise ValvesError([{"loc": [], "msg": f"{loaded.function_id} has no {SCOPES[scope]}."}])
+    given = kept(values)
+    try:
+        made = model(**given)
+        if not hasattr(made, "model_dump"):
+            return given
+        try:
+            dumped = made.model_dump(exclude_unset=True, mode="json")
+        except ValueError:  # a field without a JSON form
+            dumped = made.model_dump(exclude_unset=True)
+        result: dict[str, Any] = jsonable(dumped)
+        return result
+    except Exception as exc:
+        raise ValvesError(_errors(exc)) from exc
+
+
+def schema(loaded: Loaded, scope: str) -> dict[str, Any] | None:
+    """Returns the JSON schema of the author's model, None when he has none or it gives none."""
+    make = getattr(model_of(loaded, scope), "model_json_schema", None)
+    made = jsonable(make()) if callable(make) else None
+    return made if isinstance(made, dict) else None
+
+
+def options(loaded: Loaded, scope: str, user: dict[str, Any] | None) -> dict[str, Any] | None:
+    """Returns the schema with ``input.options`` that name a method of the model replaced by what it returns now.
+
+    A method that is missing, fails or returns no list leaves its name there and is logged. None without a model.
+    """
+    made = schema(loaded, scope)
+    model = model_of(loaded, scope)
+    properties = (made or {}).get("properties")
+    if not isinstance(properties, dict):
+        return made
+    for name, entry in properties.items():
+        hints = entry.get("input") if isinstance(entry, dict) else None
+        if isinstance(hints, dict) and isinstance(hints.get("options"), str) and hints["options"]:
+            found = _listed(getattr(model, hints["options"], None), user, f"{loaded.function_id}: options of {name}")
+            if found is not None:
+                entry["input"] = {"type": "select", **hints, "options": found}
+    return made
+
+
+def _listed(method: Callable[..., Any] | None, user: dict[str, Any] | None, where: str) -> list[Any] | None:
+    if not callable(method):
+        log.warning("%s: there is no such method", where)
+        return None
+    try:
+        asked = inspect.signature(method).parameters
+        given = {name: copying.deepcopy(user) for name in ("__user__", "user") if name in asked}
+        found = method(**given)
+    except Exception as exc:
+        log.warning("%s cannot be found: %s", where, text_of(exc))
+        return None
+    if inspect.iscoroutine(found):
+        found.close()
+    if not isinstance(found, list):
+        log.warning("%s: the method returned %s instead of a list", where, type(found).__name__)
+        return None
+    listed: list[Any] = jsonable(found)
+    return listed
+
+
+def _errors(exc: Exception) -> list[dict[str, Any]]:
+    """Returns what pydantic found, or the exception itself, as ``[{"loc", "msg"}]``."""
+    listing = getattr(exc, "errors", None)
+    if callable(listing):
+        try:
+            return [{"loc": jsonable(list(error.get("loc", ()))), "msg": str(error.get("msg", ""))} for error in listing()]
+        except Exception as trouble:  # somebody else's ``errors``
+            log.debug("errors() of %s failed: %s", type(exc).__name__, trouble)
+    return [{"loc": [], "msg": text_of(exc)}]
+
+
+def _sentence(error: dict[str, Any]) -> str:
+    place = ".".join(map(str, error["loc"]))
+    return f"{place}: {error['msg']}" if place else str(error["msg"])

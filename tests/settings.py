@@ -1,0 +1,63 @@
+"""The server's settings for tests: a data folder of their own, and nothing from the developer's environment.
+
+pytest-django reads settings before any conftest, so the environment is prepared here. Every process
+(each xdist worker too) gets its own folder; only the base packages are shared, since they take long to build.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+SHARED_ENVIRONMENTS = CHECKOUT / ".pytest_cache" / "environments"
+
+_data_dir = tempfile.mkdtemp(prefix="webui-functions-tests-")
+_owner = os.getpid()
+
+
+def _remove_data_dir() -> None:
+    if os.getpid() == _owner:  # not in a forked child that ends before its parent
+        shutil.rmtree(_data_dir, ignore_errors=True)
+
+
+atexit.register(_remove_data_dir)
+
+# Everything is said, not left out: what is left out would be read from the developer's .env.
+os.environ.update(
+    DATA_DIR=_data_dir,
+    DATABASE_URL=f"sqlite:///{_data_dir}/db.sqlite3",
+    SECRET_KEY="only-for-tests-" * 4,
+    VALVE_KEYS="",
+    DEBUG="false",
+    ALLOWED_HOSTS="127.0.0.1,localhost,testserver",
+    CSRF_TRUSTED_ORIGINS="",
+    HTTPS="false",
+    TIME_ZONE="UTC",
+    CORS_ALLOWED_ORIGINS="",
+    CORS_ALLOW_ALL_ORIGINS="false",
+    FUNCTIONS_RUNNER="inline",
+    FUNCTIONS_RUNTIME="pipeline_app.runtime.ServerRuntime",
+    FUNCTIONS_POLICY="{}",
+    FUNCTIONS_IMPORTS="{}",
+    FUNCTIONS_THROTTLE="",
+    FUNCTIONS_ENVIRONMENTS=os.environ.get("FUNCTIONS_ENVIRONMENTS") or str(SHARED_ENVIRONMENTS),
+    LOG_FORMAT="text",
+    LOG_LEVEL="WARNING",
+)
+os.environ.pop("CACHE_URL", None)
+
+from webui_functions.settings import *  # noqa: E402, F403
+from webui_functions.settings import CACHES, DATABASES  # noqa: E402
+
+CACHE_URL = ""
+CACHES["default"] = {"BACKEND": "django.core.cache.backends.locmem.LocMemCache", "LOCATION": "tests"}
+
+# A file instead of Django's in-memory default: several threads may use it at once, as in the server.
+DATABASES["default"]["TEST"] = {"NAME": str(Path(_data_dir) / "tests.sqlite3")}
+
+# Accounts are made by the hundred; their passwords guard nothing.
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]

@@ -1,0 +1,61 @@
+"""The ASGI application: a thin handler for the API, Django's own for the rest, and the server's life.
+
+``lifespan`` starts and stops what runs beside requests; without it (a server that doesn't speak it)
+requests are served all the same.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from contextlib import AsyncExitStack
+from typing import Any
+
+import django
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "webui_functions.settings")
+django.setup(set_prefix=False)
+
+from django.core.handlers.asgi import ASGIHandler  # noqa: E402  # settings first
+
+from pipeline_app.runtime import engine  # noqa: E402
+from webui_functions.handler import APIHandler  # noqa: E402
+
+logger = logging.getLogger(__name__)
+
+API_PATHS = ("/v1/", "/api/", "/healthz", "/readyz", "/health", "/metrics")
+
+
+class Application:
+    """Chooses the handler by path."""
+
+    def __init__(self) -> None:
+        self.api = APIHandler()
+        self.pages = ASGIHandler()
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "http":
+            path = scope["path"].removeprefix(scope.get("root_path") or "")
+            handler = self.api if path.startswith(API_PATHS) else self.pages
+            await handler(scope, receive, send)
+        elif scope["type"] == "lifespan":
+            await self._live(receive, send)
+        else:
+            # A websocket is refused before it is accepted: the server answers 403.
+            await send({"type": "websocket.close", "code": 1000})
+
+    async def _live(self, receive: Any, send: Any) -> None:
+        async with AsyncExitStack() as stack:
+            await receive()
+            try:
+                await stack.enter_async_context(engine.serving())
+            except Exception as error:
+                logger.exception("The server can't start")
+                await send({"type": "lifespan.startup.failed", "message": str(error)})
+                return
+            await send({"type": "lifespan.startup.complete"})
+            await receive()
+        await send({"type": "lifespan.shutdown.complete"})
+
+
+application = Application()

@@ -1,0 +1,159 @@
+"""The handler of the API paths: Django's requests and views without the stock handler's thread hops.
+
+The stock handler runs signal receivers, sync middleware and closing in threads, which costs more than
+a small request itself. Here the chain is ``API_MIDDLEWARE``, all of it async, and the view is awaited.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from functools import lru_cache
+from io import BytesIO
+from typing import Any
+
+from asgiref.sync import iscoroutinefunction
+from django.conf import settings
+from django.core.exceptions import DisallowedHost, ImproperlyConfigured
+from django.core.handlers.asgi import ASGIRequest
+from django.http import HttpResponse, StreamingHttpResponse
+from django.http.response import HttpResponseBase
+from django.urls import Resolver404, ResolverMatch, get_resolver
+from django.utils.module_loading import import_string
+
+from pipeline_app.api.base import error_body, failure, oversized
+
+logger = logging.getLogger(__name__)
+
+DRAINED_MOST = 64 * 1024 * 1024
+"""How many bytes of a refused body are read and thrown away, so that the client gets to read the refusal."""
+
+
+class _Left(Exception):
+    """The client went away while its body was read."""
+
+
+@lru_cache(maxsize=2000)
+def _match(path: str) -> ResolverMatch:
+    return get_resolver().resolve(path)
+
+
+class APIHandler:
+    """Serves one HTTP request after the other. A client that goes away cancels its view."""
+
+    def __init__(self) -> None:
+        chain: Any = self._view
+        for dotted in reversed(settings.API_MIDDLEWARE):
+            chain = import_string(dotted)(chain)
+            if not iscoroutinefunction(chain):
+                raise ImproperlyConfigured(
+                    f"{dotted} in API_MIDDLEWARE can't run on the event loop: make it async-capable."
+                )
+        self._chain = chain
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        limit = settings.FUNCTIONS_MAX_BODY
+        try:
+            body = await _read(receive, limit, _length(scope))
+        except _Left:
+            return
+        request = ASGIRequest(scope, BytesIO(body or b""))
+        request._body = body or b""  # Django's own cache of the body
+        request.body_refused = body is None  # type: ignore[attr-defined]  # answered by the view, behind its middleware
+        task = asyncio.current_task()
+        assert task is not None
+        state = _State(task)
+        watcher = asyncio.ensure_future(state.watch(receive))
+        try:
+            response = await self._chain(request)
+            await _send(response, send, state)
+        except asyncio.CancelledError:
+            if not state.left:
+                raise
+            task.uncancel()
+        finally:
+            state.answered = True
+            watcher.cancel()
+
+    async def _view(self, request: ASGIRequest) -> HttpResponseBase:
+        try:
+            if request.body_refused:  # type: ignore[attr-defined]
+                return oversized(request)
+            request.get_host()
+            match = _match(request.path_info)
+            request.resolver_match = match
+            response: HttpResponseBase = await match.func(request, *match.args, **match.kwargs)
+        except Resolver404:
+            return error_body(request, 404, f"Unknown path: {request.method} {request.path}", code="unknown_url")
+        except DisallowedHost:
+            return error_body(
+                request, 400, "This host name is not served here; add it to ALLOWED_HOSTS.", code="bad_host"
+            )
+        except Exception as error:
+            return failure(request, error)
+        return response
+
+
+class _State:
+    """Whether the client is still there."""
+
+    def __init__(self, task: asyncio.Task[Any]) -> None:
+        self.task = task
+        self.left = False
+        self.answered = False
+
+    async def watch(self, receive: Any) -> None:
+        message = await receive()
+        if message["type"] == "http.disconnect" and not self.answered:
+            self.left = True
+            self.task.cancel()
+
+
+def _length(scope: Any) -> int:
+    for name, value in scope["headers"]:
+        if name == b"content-length" and value.isdigit():
+            return int(value)
+    return 0
+
+
+async def _read(receive: Any, limit: int, announced: int) -> bytes | None:
+    """Returns the body; None when it is larger than ``limit``, of which nothing is kept."""
+    message = await receive()
+    if message["type"] == "http.disconnect":
+        raise _Left
+    body: bytes = message.get("body", b"")
+    if not message.get("more_body", False) and len(body) <= limit:
+        return body
+    pieces, size, refused = [body], len(body), announced > limit or len(body) > limit
+    while message.get("more_body", False) and (not refused or size < DRAINED_MOST):
+        if refused:
+            pieces.clear()
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise _Left
+        piece = message.get("body", b"")
+        size += len(piece)
+        refused = refused or size > limit
+        pieces.append(piece)
+    return None if refused else b"".join(pieces)
+
+
+async def _send(response: HttpResponseBase, send: Any, state: _State) -> None:
+    headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in response.items()]
+    headers += [(b"Set-Cookie", cookie.OutputString().encode("latin-1")) for cookie in response.cookies.values()]
+    start = {"type": "http.response.start", "status": response.status_code, "headers": headers}
+    if isinstance(response, StreamingHttpResponse):
+        await send(start)
+        iterator = response._iterator  # type: ignore[attr-defined]  # past make_bytes: the views give bytes
+        try:
+            async for part in iterator:
+                await send({"type": "http.response.body", "body": part, "more_body": True})
+        finally:
+            await iterator.aclose()
+        state.answered = True
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+        return
+    assert isinstance(response, HttpResponse)
+    await send(start)
+    state.answered = True
+    await send({"type": "http.response.body", "body": response.content, "more_body": False})

@@ -1,0 +1,54 @@
+"""Whether the process lives, and whether it can serve."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db import connection
+from django.db.migrations.executor import MigrationExecutor
+from django.http import HttpRequest, HttpResponse
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from rest_framework.exceptions import PermissionDenied
+from rest_framework.request import Request
+
+from functions_app import generation
+from pipeline_app.api.base import AsyncAPIView, json_response
+from pipeline_app.database import in_database
+from pipeline_app.runtime import engine
+from pipeline_app.snapshot import snapshot
+
+
+async def healthz(request: HttpRequest) -> HttpResponse:
+    """The process answers; nothing else is looked at."""
+    return json_response({"status": True})
+
+
+async def readyz(request: HttpRequest) -> HttpResponse:
+    """200 when requests can be served: the database answers, migrations are applied, functions can be read."""
+    checks: dict[str, Any] = {}
+    ready = True
+    try:
+        missing = await in_database(_missing_migrations)
+        checks["database"] = "ok"
+        checks["migrations"] = "ok" if not missing else f"{missing} not applied: run manage.py migrate"
+        ready = not missing
+    except Exception as error:  # any driver's way of saying that the database is not there
+        checks["database"] = f"{type(error).__name__}: the database does not answer"
+        ready = False
+    checks["generations"] = snapshot.publication_error or type(generation.publication()).__name__
+    checks["isolation"] = engine.runner.isolation
+    return json_response({"status": ready, "checks": checks}, 200 if ready else 503)
+
+
+def _missing_migrations() -> int:
+    executor = MigrationExecutor(connection)
+    return len(executor.migration_plan(executor.loader.graph.leaf_nodes()))
+
+
+class MetricsView(AsyncAPIView):
+    """Prometheus' text format, for administrators' keys: it names functions."""
+
+    async def get(self, request: Request) -> HttpResponse:
+        if not self.person.is_admin:
+            raise PermissionDenied("Metrics are for administrators.")
+        return HttpResponse(generate_latest(), content_type=CONTENT_TYPE_LATEST)

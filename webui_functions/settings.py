@@ -1,0 +1,215 @@
+"""Every setting of the server, read from the environment.
+
+A fresh checkout starts without any configuration: data, and secrets generated on
+first use, live in ``DATA_DIR``. ``.env.example`` lists all variables with their
+defaults; a file named ``.env`` beside ``manage.py`` is read when it exists.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import environ
+
+from webui_functions.secrets import secret_from_file
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+
+env = environ.Env()
+if (BASE_DIR / ".env").is_file():
+    env.read_env(str(BASE_DIR / ".env"))
+
+# --- Where data lives -------------------------------------------------------------------------
+
+DATA_DIR = Path(env.str("DATA_DIR", default=str(BASE_DIR / ".data"))).resolve()
+DATA_DIR.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+# --- Security ---------------------------------------------------------------------------------
+
+DEBUG = env.bool("DEBUG", default=False)
+SECRET_KEY = env.str("SECRET_KEY", default="") or secret_from_file(DATA_DIR / "secret_key")
+ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["127.0.0.1", "localhost", "[::1]"])
+CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
+
+# Behind a TLS-terminating proxy: trust its X-Forwarded-Proto header and send cookies over TLS only.
+HTTPS = env.bool("HTTPS", default=False)
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if HTTPS else None
+SECURE_CONTENT_TYPE_NOSNIFF = True
+SECURE_REFERRER_POLICY = "same-origin"
+X_FRAME_OPTIONS = "DENY"
+# The policy of every page; the admin needs no inline script and no inline style.
+SECURE_CSP = {
+    "default-src": ["'self'"],
+    "img-src": ["'self'", "data:"],
+    "object-src": ["'none'"],
+    "base-uri": ["'self'"],
+    "form-action": ["'self'"],
+    "frame-ancestors": ["'none'"],
+}
+
+# Fernet keys that valves are encrypted with: the first encrypts, all decrypt.
+VALVE_KEYS = env.list("VALVE_KEYS", default=[]) or [secret_from_file(DATA_DIR / "valve_key", fernet=True)]
+
+# --- Applications -----------------------------------------------------------------------------
+
+INSTALLED_APPS = [
+    "functions_app",
+    "pipeline_app",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "servestatic.runserver_nostatic",
+    "django.contrib.staticfiles",
+    "rest_framework",
+    "corsheaders",
+]
+
+MIDDLEWARE = [
+    "webui_functions.middleware.RequestIDMiddleware",
+    "webui_functions.middleware.SecurityHeadersMiddleware",
+    "django.middleware.security.SecurityMiddleware",
+    "servestatic.middleware.ServeStaticMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+
+# The chain of the API paths (webui_functions/asgi.py): async only, no sessions, no database.
+API_MIDDLEWARE = [
+    "webui_functions.middleware.RequestIDMiddleware",
+    "webui_functions.middleware.SecurityHeadersMiddleware",
+    "corsheaders.middleware.CorsMiddleware",
+    "webui_functions.compression.CompressionMiddleware",
+]
+
+ROOT_URLCONF = "webui_functions.urls"
+ASGI_APPLICATION = "webui_functions.asgi.application"
+APPEND_SLASH = True
+
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    },
+]
+
+# --- Data -------------------------------------------------------------------------------------
+
+DATABASES: dict[str, Any] = {"default": env.db_url("DATABASE_URL", default=f"sqlite:///{DATA_DIR / 'db.sqlite3'}")}
+if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
+    # WAL lets readers go on beside a writer; IMMEDIATE takes the write lock at the start of a
+    # transaction, where waiting for it is possible, instead of failing in its middle.
+    DATABASES["default"]["OPTIONS"] = {
+        "transaction_mode": "IMMEDIATE",
+        "timeout": 20,
+        "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA foreign_keys=ON;",
+    }
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+AUTH_USER_MODEL = "functions_app.User"
+
+# Redis shares cache and generations between several nodes; without it one node serves alone.
+CACHE_URL = env.str("CACHE_URL", default="")
+CACHES: dict[str, Any] = {
+    "default": env.cache_url("CACHE_URL", default="locmemcache://webui-functions"),
+    # Live modules of the inline runner; they cannot leave the process (pipeline_app/cache.py).
+    "modules": {"BACKEND": "pipeline_app.cache.ModuleCache", "TIMEOUT": None, "OPTIONS": {"MAX_ENTRIES": 1000}},
+}
+
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
+}
+STATIC_URL = "static/"
+STATIC_ROOT = DATA_DIR / "static"
+# Static files are served from the packages themselves, so that no collectstatic step is needed.
+SERVESTATIC_USE_FINDERS = True
+SERVESTATIC_AUTOREFRESH = DEBUG
+MEDIA_ROOT = DATA_DIR / "files"
+FILE_UPLOAD_PERMISSIONS = 0o600
+
+# --- People -----------------------------------------------------------------------------------
+
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in ("UserAttributeSimilarityValidator", "MinimumLengthValidator", "CommonPasswordValidator")
+]
+LOGIN_URL = "admin:login"
+
+# --- Language and time ------------------------------------------------------------------------
+
+LANGUAGE_CODE = "en-us"
+TIME_ZONE = env.str("TIME_ZONE", default="UTC")
+USE_I18N = False
+USE_TZ = True
+
+# --- API --------------------------------------------------------------------------------------
+
+REST_FRAMEWORK: dict[str, Any] = {
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    "DEFAULT_AUTHENTICATION_CLASSES": ["pipeline_app.api.auth.KeyAuthentication"],
+    "DEFAULT_PERMISSION_CLASSES": ["pipeline_app.api.auth.HasScope"],
+    "DEFAULT_THROTTLE_CLASSES": ["pipeline_app.api.throttles.KeyThrottle"],
+    "EXCEPTION_HANDLER": "pipeline_app.api.base.error_response",
+    "UNAUTHENTICATED_USER": None,
+}
+# Origins whose pages may call the API from a browser; closed by default.
+CORS_ALLOWED_ORIGINS = env.list("CORS_ALLOWED_ORIGINS", default=[])
+CORS_ALLOW_ALL_ORIGINS = env.bool("CORS_ALLOW_ALL_ORIGINS", default=False)
+CORS_EXPOSE_HEADERS = ["X-Request-ID", "X-Run-ID", "Retry-After"]
+
+# --- Functions --------------------------------------------------------------------------------
+
+# Who runs code for the data app (functions_app/runtime.py).
+FUNCTIONS_RUNTIME = env.str("FUNCTIONS_RUNTIME", default="pipeline_app.runtime.ServerRuntime")
+# Where author code runs: "inline" in the server process.
+FUNCTIONS_RUNNER = env.str("FUNCTIONS_RUNNER", default="inline")
+# Defaults and ceilings of every function's policy: {"defaults": {...}, "ceilings": {...}}.
+FUNCTIONS_POLICY: dict[str, Any] = env.json("FUNCTIONS_POLICY", default={})
+# Rule on imports: {"allow": [...]} or {"deny": [...]} of top-level modules; empty means no rule.
+FUNCTIONS_IMPORTS: dict[str, Any] = env.json("FUNCTIONS_IMPORTS", default={})
+# Largest request body in bytes; what goes beyond it is refused while it is read.
+FUNCTIONS_MAX_BODY = env.int("FUNCTIONS_MAX_BODY", default=20 * 1024 * 1024)
+# Requests per key, such as "120/min"; empty means no throttle. Counted in memory, per process.
+FUNCTIONS_THROTTLE = env.str("FUNCTIONS_THROTTLE", default="")
+# Seconds that the model list of a manifold pipe is fresh; after it, the last good list is served while a new one
+# is fetched.
+FUNCTIONS_MODEL_LIST_SECONDS = env.float("FUNCTIONS_MODEL_LIST_SECONDS", default=60.0)
+# Runs are written in batches, kept for so many days and up to so many rows.
+FUNCTIONS_RUN_SECONDS = env.float("FUNCTIONS_RUN_SECONDS", default=1.0)
+FUNCTIONS_RUN_DAYS = env.int("FUNCTIONS_RUN_DAYS", default=30)
+FUNCTIONS_RUN_ROWS = env.int("FUNCTIONS_RUN_ROWS", default=100_000)
+# Base packages and functions' own sets of requirements.
+FUNCTIONS_ENVIRONMENTS = Path(env.str("FUNCTIONS_ENVIRONMENTS", default=str(DATA_DIR / "environments"))).resolve()
+
+# --- Logs -------------------------------------------------------------------------------------
+
+LOG_FORMAT = env.str("LOG_FORMAT", default="text")
+LOG_LEVEL = env.str("LOG_LEVEL", default="INFO")
+LOGGING: dict[str, Any] = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "filters": {"request": {"()": "webui_functions.observability.RequestFilter"}},
+    "formatters": {
+        "text": {"format": "%(asctime)s %(levelname)s %(name)s [%(request_id)s] %(message)s"},
+        "json": {"()": "webui_functions.observability.JSONFormatter"},
+    },
+    "handlers": {
+        "console": {"class": "logging.StreamHandler", "formatter": LOG_FORMAT, "filters": ["request"]},
+    },
+    "root": {"handlers": ["console"], "level": LOG_LEVEL},
+}

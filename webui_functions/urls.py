@@ -1,0 +1,19 @@
+"""The map of the site."""
+
+from __future__ import annotations
+
+from django.contrib import admin
+from django.urls import include, path
+from django.views.generic import RedirectView
+
+from webui_functions import health
+
+urlpatterns = [
+    path("", include("pipeline_app.api.urls")),
+    path("", RedirectView.as_view(pattern_name="admin:index"), name="home"),
+    path("healthz", health.healthz, name="healthz"),
+    path("health", health.healthz, name="health"),
+    path("readyz", health.readyz, name="readyz"),
+    path("metrics", health.MetricsView.as_view(), name="metrics"),
+    path("admin/", admin.site.urls),
+]
