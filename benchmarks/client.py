@@ -13,10 +13,11 @@ import re
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 FRAME = b"data: {"
 END_OF_CHUNKS = b"\r\n0\r\n\r\n"
+CHUNKED = -1
 CONTENT_LENGTH = re.compile(rb"(?i)\r\ncontent-length: *(\d+)")
 
 
@@ -90,8 +91,7 @@ class _Connection(asyncio.Protocol):
         self._first = 0.0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport) or hasattr(transport, "write")
-        self._transport = transport  # type: ignore[assignment]  # uvloop's transports have no common base
+        self._transport = cast(asyncio.Transport, transport)
         self._send()
 
     def _send(self) -> None:
@@ -105,22 +105,19 @@ class _Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         buffer = self._buffer
         buffer += data
-        if self.request.frames is not None and buffer.startswith(b"HTTP/1.1 200"):
-            if not self._first and FRAME in buffer:
-                self._first = time.perf_counter()
-            if buffer.endswith(END_OF_CHUNKS):
-                self._answered()
-            return
         if not self._whole:
             head = buffer.find(b"\r\n\r\n")
             if head < 0:
                 return
             length = CONTENT_LENGTH.search(buffer, 0, head + 2)
-            if length is None:
-                self._fail(f"an answer without Content-Length: {bytes(buffer[:300])!r}")
-                return
-            self._whole = head + 4 + int(length.group(1))
-        if len(buffer) >= self._whole:
+            self._whole = CHUNKED if length is None else head + 4 + int(length.group(1))
+        if self._whole != CHUNKED:
+            if len(buffer) >= self._whole:
+                self._answered()
+            return
+        if not self._first and FRAME in buffer:
+            self._first = time.perf_counter()
+        if buffer.endswith(END_OF_CHUNKS):
             self._answered()
 
     def _answered(self) -> None:

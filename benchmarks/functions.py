@@ -94,7 +94,7 @@ class Filter:
 
 
 def filters(kind: str) -> dict[str, str]:
-    """Returns the sources of five global filters by id, each leaving its number in everything; kind is "async" or "sync"."""
+    """Returns five global filters by id, "async" or "sync" ones; each leaves its number in everything."""
     define = "async def" if kind == "async" else "def"
     return {f"filter_{n}": _FILTER.format(define=define, number=n) for n in range(1, FILTERS + 1)}
 

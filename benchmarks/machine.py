@@ -10,13 +10,10 @@ from pathlib import Path
 
 TICKS = os.sysconf("SC_CLK_TCK")
 
-
-def cores() -> tuple[set[int], set[int], str]:
-    """Returns the cores for the server and for the load, and a sentence about them."""
-    usable = sorted(os.sched_getaffinity(0))
-    if len(usable) == 1:
-        return set(usable), set(usable), "one core, shared by server and load generator: compare ratios only"
-    return {usable[0]}, {usable[1]}, "each server process pinned to one core, the load generator to another"
+USABLE = sorted(os.sched_getaffinity(0))
+"""The cores that were there before this process pinned itself to one of them."""
+SERVER_CORE = {USABLE[0]}
+LOAD_CORE = {USABLE[-1]}
 
 
 def tree(pid: int) -> list[int]:
@@ -64,8 +61,12 @@ def facts() -> list[str]:
     packages = ", ".join(f"{name} {version(name)}" for name in ("Django", "djangorestframework", "uvicorn"))
     optional = ", ".join(f"{name} {version(name)}" for name in ("uvloop", "httptools"))
     return [
-        f"{model.group(1).strip() if model else platform.machine()}, {len(os.sched_getaffinity(0))} usable cores, "
-        f"{int(memory.group(1)) / 1048576 if memory else 0:.0f} GB, Linux {platform.release().split('-')[0]}",
+        (
+            f"{model.group(1).strip() if model else platform.machine()}, {len(USABLE)} usable cores, "
+            f"{int(memory.group(1)) / 1048576 if memory else 0:.0f} GB, Linux {platform.release().split('-')[0]}"
+        ),
         f"{platform.python_implementation()} {platform.python_version()}, {packages}, {optional}",
-        cores()[2],
+        "one core, shared by server and load generator: compare ratios only"
+        if SERVER_CORE == LOAD_CORE
+        else "each server process pinned to one core, the load generator to another",
     ]

@@ -24,9 +24,7 @@ def completion(id: str, created: int, model: str, text: str) -> bytes:
     """Returns the body of a plain answer as this server writes it."""
     message = {"role": "assistant", "content": text}
     choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": "stop"}
-    return _dumps(
-        {"id": id, "object": "chat.completion", "created": created, "model": model, "choices": [choice]}
-    )
+    return _dumps({"id": id, "object": "chat.completion", "created": created, "model": model, "choices": [choice]})
 
 
 def frames(id: str, created: int, model: str, texts: list[str]) -> list[bytes]:

@@ -114,6 +114,20 @@ def masked(schema: Schema | None, values: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+PYDANTIC_MASK = "**********"
+
+
+def unmasked(kept: Any, given: Any) -> Any:
+    """Returns ``kept`` with the secrets as they were ``given`` where a secret type wrote itself as asterisks."""
+    if kept == PYDANTIC_MASK and isinstance(given, str):
+        return given
+    if isinstance(kept, dict) and isinstance(given, Mapping):
+        return {name: unmasked(value, given.get(name)) for name, value in kept.items()}
+    if isinstance(kept, list) and isinstance(given, (list, tuple)) and len(kept) == len(given):
+        return [unmasked(one, other) for one, other in zip(kept, given, strict=True)]
+    return kept
+
+
 # --- Rules -------------------------------------------------------------------------------------
 
 

@@ -13,6 +13,7 @@ from typing import Any
 from django import forms
 from django.core.exceptions import ValidationError
 from django.forms.fields import InvalidJSONInput
+from django.utils.html import escape
 
 from functions_app.valves import Schema, defaults, effective, properties, secret_fields
 
@@ -166,7 +167,8 @@ def form_class(schema: Schema, stored: Mapping[str, Any], rules: Mapping[str, An
 
 
 def _help(prop: Schema, own: Any) -> str:
-    return " ".join(str(part) for part in (prop.get("description"), own) if part)
+    # Django's templates take help texts for HTML; these are an author's.
+    return " ".join(escape(part) for part in (prop.get("description"), own) if part)
 
 
 def _secret_field(prop: Schema, *, set_: bool) -> forms.Field:
@@ -220,8 +222,9 @@ def _known_field(prop: Schema, rule: Mapping[str, Any], current: Any) -> forms.F
     if kind in ("integer", "number"):
         least = max(_numbers(prop.get("minimum"), rule.get("minimum")), default=None)
         most = min(_numbers(prop.get("maximum"), rule.get("maximum")), default=None)
-        make = forms.IntegerField if kind == "integer" else forms.FloatField
-        return make(min_value=least, max_value=most)
+        make: Any = forms.IntegerField if kind == "integer" else forms.FloatField
+        field: forms.Field = make(min_value=least, max_value=most)
+        return field
     if kind == "string":
         rows = min(max(str(current or "").count("\n") + 1, 1), 12)
         return Text(

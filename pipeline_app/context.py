@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from pipeline_app.worker.request import CREDENTIALS
+
 if TYPE_CHECKING:
     from pipeline_app.snapshot import Person
 
@@ -44,9 +46,6 @@ CONSUMED = frozenset(
 )
 """Keys of a chat request that are for the server: a pipe finds them in its special arguments, not in the body."""
 
-SECRET_HEADERS = frozenset({"authorization", "cookie", "x-api-key", "proxy-authorization"})
-PLACEHOLDER = "[withheld]"
-
 
 @dataclass(slots=True)
 class Caller:
@@ -59,13 +58,10 @@ class Caller:
 
 def http_of(scope: Any) -> Json:
     """Returns the data that ``__request__`` is made from, of an ASGI scope."""
-    headers = [
-        [
-            name.decode("latin-1"),
-            PLACEHOLDER if name.decode("latin-1").lower() in SECRET_HEADERS else value.decode("latin-1"),
-        ]
-        for name, value in scope["headers"]
-    ]
+    headers = []
+    for name, value in scope["headers"]:
+        plain = name.decode("latin-1")
+        headers.append([plain, CREDENTIALS.get(plain.lower()) or value.decode("latin-1")])
     host = next((value for name, value in headers if name == "host"), None)
     if host is None:
         server = scope.get("server") or ("127.0.0.1", None)

@@ -17,12 +17,10 @@ from datetime import datetime
 from typing import Any
 
 from django.conf import settings
-from django.db.models import F, TextField
-from django.db.models.functions import Cast
 from django.utils import timezone
 
 from functions_app import generation
-from functions_app.fields import UndecryptableValves
+from functions_app.fields import Sealed, UndecryptableValves
 from functions_app.models import Function, FunctionVersion, Model, User, UserValves, Valves
 from functions_app.policy import Policy
 from pipeline_app.database import in_database
@@ -267,23 +265,17 @@ class Snapshot:
 
     def _read_valves(self) -> dict[str, tuple[dict[str, Any], str]]:
         """Returns values and error by function id; only rows whose ciphertext changed are decrypted."""
-        raw = dict(Valves.objects.annotate(raw=Cast(F("values"), TextField())).values_list("function_id", "raw"))
         kept: dict[str, tuple[str, dict[str, Any], str]] = {}
-        for function_id, cipher in raw.items():
-            if (held := self._ciphers.get(function_id)) and held[0] == cipher:
+        for function_id, sealed in Valves.objects.values_list("function_id", "values"):
+            if (held := self._ciphers.get(function_id)) and held[0] == sealed.token:
                 kept[function_id] = held
                 continue
-            try:
-                values = Valves.objects.values_list("values", flat=True).get(function_id=function_id)
-                kept[function_id] = (cipher, values, "")
-            except UndecryptableValves as error:
+            values, error = _opened(sealed)
+            if error:
                 logger.error("Valves of function %s: %s", function_id, error)
-                kept[function_id] = (cipher, {}, str(error))
+            kept[function_id] = (sealed.token, values, error)
         self._ciphers = kept
-        return {
-            function_id: ({name: value for name, value in values.items() if value is not None}, error)
-            for function_id, (_, values, error) in kept.items()
-        }
+        return {function_id: (values, error) for function_id, (_, values, error) in kept.items()}
 
     @staticmethod
     def _read_presets() -> dict[str, Preset]:
@@ -341,18 +333,22 @@ class Snapshot:
         return person_of(key.user, key)
 
 
+def _opened(sealed: Sealed) -> tuple[dict[str, Any], str]:
+    """Returns the values that are set, and why they can't be read when they can't."""
+    try:
+        return {name: value for name, value in sealed.open().items() if value is not None}, ""
+    except UndecryptableValves as error:
+        return {}, str(error)
+
+
 def person_of(user: User, key: ApiKey | None = None) -> Person:
     """Returns a user as requests know them; without a key, with all rights of their own."""
     values: dict[str, dict[str, Any]] = {}
     errors: dict[str, str] = {}
-    for function_id in UserValves.objects.filter(user=user).values_list("function_id", flat=True):
-        try:
-            stored = UserValves.objects.values_list("values", flat=True).get(user=user, function_id=function_id)
-            values[function_id] = {name: value for name, value in stored.items() if value is not None}
-        except UndecryptableValves as error:
-            errors[function_id] = str(error)
-        except UserValves.DoesNotExist:
-            continue  # deleted since
+    for function_id, sealed in UserValves.objects.filter(user=user).values_list("function_id", "values"):
+        values[function_id], error = _opened(sealed)
+        if error:
+            errors[function_id] = error
     return Person(
         id=str(user.pk),
         is_admin=user.role == "admin",

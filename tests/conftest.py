@@ -15,6 +15,8 @@ from urllib.parse import urlsplit, urlunsplit
 import pytest
 from asgiref.sync import async_to_sync
 
+from functions_app.runtime import RequirementError
+from pipeline_app.runners import environments
 from tests.servers import Server, migrated_database
 
 
@@ -50,13 +52,19 @@ def bob(db):
 # --- Base packages ------------------------------------------------------------------------------------
 
 
+def pytest_sessionstart() -> None:
+    """Puts the base packages on the path as the inline runner does, built first where they are missing."""
+    try:
+        environments.build_base()
+    except RequirementError as error:
+        pytest.exit(f"The tests need the base packages of functions. {error}", returncode=pytest.ExitCode.USAGE_ERROR)
+    environments.add_base_to_path()
+
+
 @pytest.fixture(scope="session")
 def base_packages() -> Path:
-    """The base packages of functions, built on first use and kept for later test runs; on ``sys.path`` from then on."""
-    from pipeline_app.runners import environments
-
-    environments.build_base()
-    path = environments.add_base_to_path()
+    """The directory of the base packages, which are kept for later test runs."""
+    path = environments.base_path()
     assert path is not None
     return path
 

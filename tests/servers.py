@@ -95,7 +95,7 @@ class Server:
 
     def shell(self, code: str) -> str:
         """Runs Python with Django set up beside the server (models need importing) and returns what it printed."""
-        return self.manage("shell", "--command", code)
+        return self.manage("shell", "--verbosity", "0", "--command", code)
 
     def start(self) -> None:
         """Starts the server and returns when it answers. Raises with its log when it does not."""

@@ -30,7 +30,7 @@ MODELS = {
     "slow": "begins, then goes on with a word every 50 ms until the client leaves",
     "silent": "does not answer at all until the client leaves",
     "broken": "ends the connection after the first words",
-    "error-<status>": "refuses with that status and OpenAI's error object",
+    "error-<status>": "refuses with that status and OpenAI's error object; 429 is among the listed models",
     "html-<status>": "refuses with that status and a page that is no JSON",
     "not-json": "answers 200 with text that is no JSON",
 }
@@ -104,7 +104,7 @@ class Upstream:
         if self.api_key and received.headers.get("authorization") != f"Bearer {self.api_key}":
             await answer.refuse(401, "Incorrect API key provided.")
         elif (received.method, received.path) == ("GET", "/v1/models"):
-            names = [name for name in MODELS if "<" not in name]
+            names = [name.replace("<status>", "429") for name in MODELS]
             models = [{"id": name, "object": "model", "created": CREATED, "owned_by": "upstream"} for name in names]
             await answer.json({"object": "list", "data": models})
         elif (received.method, received.path) == ("POST", "/v1/chat/completions"):

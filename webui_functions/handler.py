@@ -22,6 +22,7 @@ from django.urls import Resolver404, ResolverMatch, get_resolver
 from django.utils.module_loading import import_string
 
 from pipeline_app.api.base import error_body, failure, oversized
+from webui_functions.http10 import ends_with_the_connection
 
 logger = logging.getLogger(__name__)
 
@@ -66,7 +67,7 @@ class APIHandler:
         watcher = asyncio.ensure_future(state.watch(receive))
         try:
             response = await self._chain(request)
-            await _send(response, send, state)
+            await _send(response, send, state, old=scope.get("http_version") == "1.0")
         except asyncio.CancelledError:
             if not state.left:
                 raise
@@ -138,14 +139,22 @@ async def _read(receive: Any, limit: int, announced: int) -> bytes | None:
     return None if refused else b"".join(pieces)
 
 
-async def _send(response: HttpResponseBase, send: Any, state: _State) -> None:
+async def _send(response: HttpResponseBase, send: Any, state: _State, *, old: bool) -> None:
     headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in response.items()]
     headers += [(b"Set-Cookie", cookie.OutputString().encode("latin-1")) for cookie in response.cookies.values()]
     start = {"type": "http.response.start", "status": response.status_code, "headers": headers}
     if isinstance(response, StreamingHttpResponse):
-        await send(start)
         iterator = response._iterator  # type: ignore[attr-defined]  # past make_bytes: the views give bytes
         try:
+            if old and not ends_with_the_connection(send):
+                # The one way left to tell such a client where the answer ends.
+                whole = b"".join([part async for part in iterator])
+                headers.append((b"Content-Length", str(len(whole)).encode()))
+                await send(start)
+                state.answered = True
+                await send({"type": "http.response.body", "body": whole, "more_body": False})
+                return
+            await send(start)
             async for part in iterator:
                 await send({"type": "http.response.body", "body": part, "more_body": True})
         finally:

@@ -19,6 +19,8 @@ BASE_DIR = Path(__file__).resolve().parent.parent
 env = environ.Env()
 if (BASE_DIR / ".env").is_file():
     env.read_env(str(BASE_DIR / ".env"))
+# A variable that is set but empty counts as not set, as container tools write it.
+env.ENVIRON = {name: value for name, value in env.ENVIRON.items() if value != ""}
 
 # --- Where data lives -------------------------------------------------------------------------
 
@@ -124,7 +126,7 @@ AUTH_USER_MODEL = "functions_app.User"
 # Redis shares cache and generations between several nodes; without it one node serves alone.
 CACHE_URL = env.str("CACHE_URL", default="")
 CACHES: dict[str, Any] = {
-    "default": env.cache_url("CACHE_URL", default="locmemcache://webui-functions"),
+    "default": env.cache_url_config(CACHE_URL or "locmemcache://webui-functions"),
     # Live modules of the inline runner; they cannot leave the process (pipeline_app/cache.py).
     "modules": {"BACKEND": "pipeline_app.cache.ModuleCache", "TIMEOUT": None, "OPTIONS": {"MAX_ENTRIES": 1000}},
 }

@@ -41,6 +41,11 @@ def clean_id(value: object) -> str:
     return text
 
 
+def validate_id(value: object) -> None:
+    """Raises ``ValidationError`` for what ``clean_id`` doesn't accept."""
+    clean_id(value)
+
+
 def clean_name(value: object) -> str:
     """Returns the name without white space around it. Raises ``ValidationError`` for one that can't be stored."""
     text = check_text(value, "The name").strip()
@@ -129,7 +134,10 @@ class Function(WatchedModel):
     generation_half = generation.FUNCTIONS
 
     id = models.CharField(
-        primary_key=True, max_length=ID_LENGTH, help_text="Lower-case letters, digits and underscores."
+        primary_key=True,
+        max_length=ID_LENGTH,
+        validators=[validate_id],
+        help_text="Lower-case letters, digits and underscores.",
     )
     name = models.CharField(max_length=NAME_LENGTH)
     kind = models.CharField(max_length=10, choices=Kind.choices, blank=True, editable=False)
@@ -170,12 +178,6 @@ class Function(WatchedModel):
 
     def __str__(self) -> str:
         return self.name or self.id
-
-    def clean(self) -> None:
-        try:
-            self.id = clean_id(self.id)
-        except ValidationError as error:
-            raise ValidationError({"id": error}) from None
 
     def save(self, **kwargs: Any) -> None:
         """Stores the row. What publishing and ``change_policy`` decide is written only when ``update_fields`` names it,

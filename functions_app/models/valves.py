@@ -13,7 +13,7 @@ from functions_app import generation
 from functions_app.fields import EncryptedJSONField, TolerantJSONField
 from functions_app.models.base import WatchedModel, WatchedQuerySet
 from functions_app.runtime import InvalidValves, Scope, get_runtime
-from functions_app.valves import broken_rules
+from functions_app.valves import broken_rules, unmasked
 
 if TYPE_CHECKING:
     from functions_app.models.function import Function
@@ -29,7 +29,8 @@ def _kept(function: Function, scope: Scope, values: Mapping[str, Any]) -> dict[s
         what = "valves" if scope == "valves" else "user valves"
         raise ValidationError(f"{function.id} has no {what}.", code="no_valves")
     given = {name: value for name, value in values.items() if value is not None}
-    return get_runtime().validate(function.live, scope, given)
+    kept: dict[str, Any] = unmasked(get_runtime().validate(function.live, scope, given), given)
+    return kept
 
 
 class ValvesQuerySet(WatchedQuerySet["Valves"]):

@@ -176,10 +176,10 @@ class FunctionVersion(WatchedModel):
     def _inspected(self) -> dict[str, Any]:
         """Returns the manifest of a version that loads and keeps to its policy."""
         runtime = get_runtime()
+        self.function.refresh_from_db(fields=["policy"])
         requirements = self.requirements
         runtime.prepare(self)
         manifest = {**runtime.inspect(self), "frontmatter": self.frontmatter, "requirements": requirements}
-        self.function.refresh_from_db(fields=["policy"])
         refused = self.function.effective_policy().refused_imports(manifest.get("imports", ()))
         if refused:
             message = f"The policy of this function does not allow it to import {', '.join(refused)}."

@@ -42,12 +42,15 @@ def error_body(
     param: str | None = None,
     code: str | None = None,
     headers: dict[str, str] | None = None,
+    events: list[Json] | None = None,
 ) -> HttpResponse:
     """Returns OpenAI's error object with a status; under ``/api/`` Open WebUI's ``detail`` stands beside it."""
     kind = type_ or _TYPES.get(status) or ("server_error" if status >= 500 else "invalid_request_error")
-    body = wire.error(message, kind, param=param, code=code or _CODES.get(status))
+    body: Json = wire.error(message, kind, param=param, code=code or _CODES.get(status))
     if request.path_info.startswith("/api/"):
         body["detail"] = message
+    if events:
+        body["events"] = events
     return json_response(body, status, headers)
 
 
@@ -63,6 +66,7 @@ def failure(request: HttpRequest, error: Exception) -> HttpResponse:
             param=error.param,
             code=error.code,
             headers=error.headers,
+            events=error.events,
         )
     if isinstance(error, Http404):
         error = exceptions.NotFound(str(error) or None)

@@ -15,6 +15,7 @@ import logging
 import os
 import re
 import shutil
+import ssl
 import subprocess
 import sys
 import sysconfig
@@ -41,6 +42,9 @@ LOCK_NAME = "requirements-functions.txt"
 INSTALL_COMMAND = "manage.py install_requirements"
 # Lines of uv's message that an error repeats; resolver explanations can be pages long.
 MESSAGE_LINES = 12
+
+# Variables that both programs have under different names.
+PIP_TO_UV = {"PIP_INDEX_URL": "UV_DEFAULT_INDEX", "PIP_EXTRA_INDEX_URL": "UV_INDEX", "PIP_CERT": "SSL_CERT_FILE"}
 
 Progress = Callable[[str], None]
 
@@ -105,7 +109,7 @@ def build_base(progress: Progress | None = None) -> Path:
         root.mkdir(mode=0o700, parents=True, exist_ok=True)
         with _locked(root / f".{base.path.name}.lock", say):
             if not base.is_built:
-                say(f"Installing {len(base.pins)} base packages for functions")
+                say(f"Installing what {base.lock.name} lists")
                 _build(base, say)
     except OSError as error:
         raise RequirementError(
@@ -217,8 +221,15 @@ def _uv_install(lock: Path, target: Path, say: Progress) -> None:
 
 
 def _uv_environment() -> dict[str, str]:
-    """Returns the environment of uv: ours, with its proxies and indexes, but naming no virtual environment."""
-    return {name: value for name, value in os.environ.items() if name not in {"VIRTUAL_ENV", "UV_PROJECT_ENVIRONMENT"}}
+    """Returns the environment of uv: ours, with what pip was told of indexes and certificates, no virtual environment.
+
+    Whoever could install the server with pip, through a mirror or a company's proxy, can then install these too.
+    """
+    ours = {name: value for name, value in os.environ.items() if name not in {"VIRTUAL_ENV", "UV_PROJECT_ENVIRONMENT"}}
+    told = {of_uv: ours[of_pip] for of_pip, of_uv in PIP_TO_UV.items() if ours.get(of_pip)}
+    if ssl.get_default_verify_paths().cafile is not None:
+        told["UV_SYSTEM_CERTS"] = "true"  # uv brings certificates of its own, which lack a company's
+    return told | ours
 
 
 def _silent(message: str) -> None:

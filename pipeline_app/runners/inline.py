@@ -8,7 +8,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncGenerator, AsyncIterator
+import weakref
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from typing import Any, cast
 
 from django.core.cache import caches
@@ -30,12 +32,19 @@ from pipeline_app.worker.threads import Threads
 logger = logging.getLogger(__name__)
 
 
-class InlineWorker(Worker):
-    """A loaded version. Nothing ends it: it goes when nobody refers to it any more."""
+VERSIONS_KEPT = 4
+"""How many versions of one function stay loaded: the live one, and those that edits and tries loaded last."""
 
-    def __init__(self, code: Code, loaded: Loaded) -> None:
+
+class InlineWorker(Worker):
+    """A loaded version. Nothing ends it: it goes when neither the cache nor a request refers to it."""
+
+    def __init__(self, code: Code, loaded: Loaded, original: InlineWorker | None = None) -> None:
         self.code = code
         self.loaded = loaded
+        self._original = original
+        if original is None:
+            weakref.finalize(self, loader.unload, loaded).atexit = False
 
     def release(self) -> None:
         return None
@@ -48,7 +57,8 @@ class InlineRunner(Runner):
 
     def __init__(self) -> None:
         self._modules = caches["modules"]
-        self._loads: dict[str, asyncio.Task[Loaded]] = {}
+        self._loads: dict[str, asyncio.Task[InlineWorker]] = {}
+        self._kept: dict[str, deque[str]] = {}
         self._calls: dict[str, Call] = {}
         self._threads = Threads("load")
         add_base_to_path()
@@ -56,77 +66,63 @@ class InlineRunner(Runner):
     # --- loading -------------------------------------------------------------------------------
 
     async def prepare(self, code: Code) -> InlineWorker:
+        try:
+            worker = await self._worker(code)
+        except LoadError as error:
+            line = f" (line {error.data['line']})" if error.data.get("line") else ""
+            message = f"{error.data['type']}: {error.data['message']}{line}"
+            raise FunctionUnavailable(code.function_id, "load", message, error.data) from None
+        # The policy may be newer than the code.
+        return worker if worker.code is code else InlineWorker(code, worker.loaded, worker)
+
+    async def _worker(self, code: Code) -> InlineWorker:
+        """Returns the worker of a version, loaded on first use. Raises the worker tree's ``LoadError``."""
         key = f"{code.function_id}:{code.sha256}"
         worker: InlineWorker | None = self._modules.get(key)
         if worker is not None:
-            if worker.code is not code:
-                worker = InlineWorker(code, worker.loaded)
             return worker
         load = self._loads.get(key)
         if load is None or load.get_loop() is not asyncio.get_running_loop():
             load = self._loads[key] = asyncio.create_task(self._load(code), name=f"load {code.function_id}")
             load.add_done_callback(lambda done: self._loads.pop(key, None) if self._loads.get(key) is done else None)
-        try:
-            # One load for everybody who waits; one who leaves doesn't stop it.
-            loaded = await asyncio.shield(load)
-        except LoadError as error:
-            line = f" (line {error.data['line']})" if error.data.get("line") else ""
-            raise FunctionUnavailable(
-                code.function_id, "load", f"{error.data['type']}: {error.data['message']}{line}", error.data
-            ) from None
+        # One load for everybody who waits; one who leaves doesn't stop it.
+        return await asyncio.shield(load)
+
+    async def _load(self, code: Code) -> InlineWorker:
+        given = (code.function_id, code.number, code.sha256, code.source)
+        loaded: Loaded = await in_thread(self._threads, code.policy.time_limit("load"), loader.load, *given)
         worker = InlineWorker(code, loaded)
+        key = f"{code.function_id}:{code.sha256}"
+        kept = self._kept.setdefault(code.function_id, deque())
+        if key not in kept:
+            kept.append(key)
+            if len(kept) > VERSIONS_KEPT:
+                self._modules.delete(kept.popleft())
         self._modules.set(key, worker)
         return worker
 
-    async def _load(self, code: Code) -> Loaded:
-        limit = code.policy.time_limit("load")
-        loaded: Loaded = await in_thread(
-            self._threads, limit, loader.load, code.function_id, code.number, code.sha256, code.source
-        )
-        return loaded
-
-    async def _aside(self, code: Code) -> Loaded:
-        """Loads a version without keeping it. Raises the data app's ``LoadError``."""
-        try:
-            return await self._load(code)
-        except LoadError as error:
-            raise RuntimeLoadError(error.data) from None
-
     async def inspect(self, code: Code) -> Json:
-        try:
-            loaded = await self._load(code)
-            try:
-                manifest: Json = await in_thread(
-                    self._threads, code.policy.time_limit("load"), inspection.manifest, loaded
-                )
-            finally:
-                loader.unload(loaded)
-        except LoadError as error:
-            raise RuntimeLoadError(error.data) from None
+        manifest: Json = await self._about(code, "load", inspection.manifest)
         return manifest
 
     async def validate(self, code: Code, scope: Scope, values: Json) -> Json:
-        return await self._of_valves(code, valves.validate, scope, copy(values))
+        kept: Json = await self._about(code, "options", valves.validate, scope, copy(values))
+        return kept
 
     async def options(self, code: Code, scope: Scope, user: Json | None) -> Json | None:
-        found: Json | None = await self._of_valves(code, valves.options, scope, copy(user))
-        return found
+        schema: Json | None = await self._about(code, "options", valves.options, scope, copy(user))
+        return schema
 
-    async def _of_valves(self, code: Code, question: Any, *args: Any) -> Any:
-        loaded = await self._aside(code)
+    async def _about(self, code: Code, limit: str, question: Callable[..., Any], *args: Any) -> Any:
+        """Asks a question about a loaded version. Raises the data app's errors."""
         try:
-            answer = await in_thread(self._threads, code.policy.time_limit("options"), question, loaded, *args)
-            return answer
+            worker = await self._worker(code)
+            return await in_thread(worker.loaded.threads, code.policy.time_limit(limit), question, worker.loaded, *args)
         except ValvesError as error:
             raise InvalidValves(error.errors) from None
-        except LoadError as error:
-            raise RuntimeLoadError(error.data) from None
-        except HookError as error:
-            raise RuntimeLoadError(
-                {name: error.data.get(name) for name in ("type", "message", "line", "traceback")}
-            ) from None
-        finally:
-            loader.unload(loaded)
+        except (LoadError, HookError) as error:
+            told = {name: error.data.get(name) for name in ("type", "message", "line", "traceback")}
+            raise RuntimeLoadError(told) from None
 
     def forget(self, function_id: str | None = None) -> None:
         if function_id is None:
@@ -214,8 +210,9 @@ class InlineStream(Stream):
         except HookError as error:
             raise _failure(self._worker, task, self._call, error) from None
         except TimeoutError:
-            limit = task.time_limit if ends is not None and time.perf_counter() >= ends else task.first_limit
-            raise _limit(self._worker, task, self._call, limit, first=limit == task.first_limit) from None
+            first = ends is None or time.perf_counter() < ends
+            limit = task.first_limit if first else task.time_limit
+            raise _limit(self._worker, task, self._call, limit, first=first) from None
 
     async def aclose(self) -> None:
         await self._items.aclose()

@@ -40,6 +40,8 @@ def shape(result: Any) -> Shape:
     """Returns how what a pipe returned is to be taken."""
     if result is None:
         return Shape("items", [])
+    if isinstance(result, Whole):
+        return Shape("items", [result])
     if isinstance(result, str):
         return Shape("items", [text(result)] if result else [])
     if isinstance(result, (bytes, bytearray)):
@@ -115,8 +117,6 @@ async def collected(response: Any) -> Whole:
     parts = [part.encode() if isinstance(part, str) else bytes(part) async for part in response.body_iterator]
     response.body = b"".join(parts)
     return body_of(response)
-
-
 
 
 def action_result(result: Any, action_id: str) -> tuple[Any, Event | None]:

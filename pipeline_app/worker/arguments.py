@@ -143,28 +143,69 @@ class EventObject(SimpleNamespace):
 
 
 _ENTRIES = (
-    Argument("__user__", ALL_HOOKS, "The caller as a dict: id, email, name, role and more, and his user valves under `valves`.", _user),
+    Argument(
+        "__user__",
+        ALL_HOOKS,
+        "The caller as a dict: id, email, name, role and more, and his user valves under `valves`.",
+        _user,
+    ),
     Argument("user", REQUEST_HOOKS, "The same dict under the name that older functions use.", _user),
-    Argument("__metadata__", ALL_HOOKS, "The request's metadata as a dict; in inlet and request it is also `body[\"metadata\"]`.", _metadata),
-    Argument("__event_emitter__", ALL_HOOKS, "An async callable that sends an event `{\"type\", \"data\"}` to the client.", _emitter),
-    Argument("__event_call__", ALL_HOOKS, "An async callable that sends an event and returns the client's answer.", _caller),
-    Argument("__request__", ALL_HOOKS, "The HTTP request as a Starlette `Request`, without credentials; None when there was none.", _request),
+    Argument(
+        "__metadata__",
+        ALL_HOOKS,
+        'The request\'s metadata as a dict; in inlet and request it is also `body["metadata"]`.',
+        _metadata,
+    ),
+    Argument(
+        "__event_emitter__",
+        ALL_HOOKS,
+        'An async callable that sends an event `{"type", "data"}` to the client.',
+        _emitter,
+    ),
+    Argument(
+        "__event_call__", ALL_HOOKS, "An async callable that sends an event and returns the client's answer.", _caller
+    ),
+    Argument(
+        "__request__",
+        ALL_HOOKS,
+        "The HTTP request as a Starlette `Request`, without credentials; None when there was none.",
+        _request,
+    ),
     Argument("__model__", ALL_HOOKS, "The model that was asked for, as a dict.", _model),
     Argument("__id__", ALL_HOOKS, "The id of this function; in an action, of the sub-action that was clicked.", _id),
     Argument("__chat_id__", ALL_HOOKS, "The id of the chat; empty for a plain API call.", _of_chat("chat_id", "")),
     Argument("__message_id__", ALL_HOOKS, "The id of the answer's message, or None.", _of_chat("message_id")),
     Argument("__session_id__", ALL_HOOKS, "The id of the client's session, or None.", _of_chat("session_id")),
     Argument("__oauth_token__", ALL_HOOKS, "The caller's OAuth token as a dict, or None.", _of_context("oauth_token")),
-    Argument("__files__", ALL_HOOKS, "The files of the request as a list of dicts; empty when there are none.", _of_context("files", list)),
+    Argument(
+        "__files__",
+        ALL_HOOKS,
+        "The files of the request as a list of dicts; empty when there are none.",
+        _of_context("files", list),
+    ),
     Argument("__tools__", ALL_HOOKS, "The tools of the request, name to entry; empty when there are none.", _tools),
-    Argument("__task__", ALL_HOOKS, "The background task that is asked for, such as `title_generation`; None in a chat.", _of_context("task")),
+    Argument(
+        "__task__",
+        ALL_HOOKS,
+        "The background task that is asked for, such as `title_generation`; None in a chat.",
+        _of_context("task"),
+    ),
     Argument("__task_body__", ALL_HOOKS, "The body of that task as a dict, or None.", _of_context("task_body")),
-    Argument("__features__", ALL_HOOKS, "The features that the client switched on, as a dict of booleans.", _of_context("features", dict)),
-    Argument("__body__", CHAT_HOOKS, "The request's payload; in stream, that of the request being answered, or None.", _body),
+    Argument(
+        "__features__",
+        ALL_HOOKS,
+        "The features that the client switched on, as a dict of booleans.",
+        _of_context("features", dict),
+    ),
+    Argument(
+        "__body__", CHAT_HOOKS, "The request's payload; in stream, that of the request being answered, or None.", _body
+    ),
     Argument("__messages__", CHAT_HOOKS, "The messages of the body as a list.", _messages),
     Argument("__event__", EVENT_HOOKS, "The system event as an object with attributes.", _event_object),
     Argument("__event_id__", EVENT_HOOKS, "The id of the system event.", _of_event("id")),
-    Argument("__event_name__", EVENT_HOOKS, "The name of the system event, such as `function.enabled`.", _of_event("event")),
+    Argument(
+        "__event_name__", EVENT_HOOKS, "The name of the system event, such as `function.enabled`.", _of_event("event")
+    ),
     Argument("__app__", EVENT_HOOKS, "The application, with `state` and `url_path_for`.", _app),
 )
 

@@ -170,7 +170,9 @@ class Call:
         """Raises ``HookError`` when an answer is too large."""
         if weight > self.output_limit:
             limit = f"{self.output_limit / MEGABYTE:g} MB"
-            raise HookError.saying("OutputLimit", f"{self.loaded.function_id} {what} more than the limit of {limit} (output_mb).")
+            raise HookError.saying(
+                "OutputLimit", f"{self.loaded.function_id} {what} more than the limit of {limit} (output_mb)."
+            )
 
     def send(self, event: Event) -> None:
         """Takes an event that the author emitted, on any thread: in its place among items, else to ``emit``."""
@@ -266,7 +268,11 @@ class Call:
 
     def _failure(self, exc: BaseException) -> HookError:
         """Returns what the author's exception says; status and detail are those of an ``HTTPException``."""
-        if isinstance(exc, (Interrupted, asyncio.CancelledError)) and self._running is not None and self._running.interrupted:
+        if (
+            isinstance(exc, (Interrupted, asyncio.CancelledError))
+            and self._running is not None
+            and self._running.interrupted
+        ):
             return HookError.saying("Interrupted", "The call was stopped.")
         data = {**self.loaded.failure(exc), "status": None, "detail": None, **self.progress}
         status = getattr(exc, "status_code", None)

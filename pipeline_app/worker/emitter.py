@@ -21,7 +21,7 @@ PATIENCE = 64
 
 
 class Unanswered(dict[str, Any]):
-    """What a question gets that nobody can answer: the error that Open WebUI returns, and false, so that it is no consent."""
+    """What a question gets that nobody can answer: Open WebUI's error, and false, so that it is no consent."""
 
     def __bool__(self) -> bool:
         return False
@@ -41,9 +41,12 @@ def make_emitter(call: Call) -> Emitter:
     It lets others run now and then, and waits while too much of a streaming answer is outstanding.
     """
     sent = 0
+    metadata = call.context.get("metadata") or {}
+    request_info = {name: metadata.get(name) for name in ("user_id", "chat_id", "message_id", "session_id")}
 
     async def __event_emitter__(event: Any, *_: Any, **__: Any) -> None:
-        nonlocal sent
+        # Published functions look for the chat's id in a dict that the emitter closes over: it is named for them.
+        nonlocal sent, request_info
         call.send(event_of(event))
         sent += 1
         if sent % PATIENCE == 0 or call.crowded:

@@ -1,4 +1,4 @@
-"""What can go wrong with author code, as data that travels: a type, a sentence, the author's line, his part of the traceback."""
+"""What can go wrong with author code, as data that travels: type, sentence, the author's line and traceback."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 
 class LoadError(Exception):
-    """A source does not load. ``data`` is ``{"type", "message", "line", "traceback"}``; line and traceback may be None."""
+    """A source does not load. ``data`` is ``{"type", "message", "line", "traceback"}``, the last two possibly None."""
 
     def __init__(self, data: dict[str, Any]) -> None:
         super().__init__(data["message"])
@@ -40,4 +40,4 @@ class ValvesError(Exception):
 
 
 class Interrupted(BaseException):
-    """Raised inside author code whose call was stopped; not an ``Exception``, so that ``except Exception`` lets it pass."""
+    """Raised inside author code whose call was stopped; not an ``Exception``, so ``except Exception`` lets it pass."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 from inspect import isawaitable
 from typing import TYPE_CHECKING, Any
 
@@ -44,11 +45,10 @@ class Single:
     def _begin(self) -> Any:
         call = self._call
         if call.hook in METADATA_IN_BODY and isinstance(call.payload, dict):
-            if "metadata" not in call.payload and call.context.get("metadata") is not None:
-                call.payload["metadata"] = call.shared_metadata()
+            shared = call.shared_metadata()
+            if call.payload.get("metadata") is not shared:
+                call.payload["metadata"] = shared
                 self._lent = True
-            elif isinstance(call.payload.get("metadata"), dict):
-                call.shared_metadata()
         return invoke(self._plan, call.payload, call.arguments(self._plan))
 
     async def _on_loop(self) -> Stage | None:
@@ -160,7 +160,7 @@ class Stream:
         for _ in self._call.payload:
             result = self._next()
             if isawaitable(result):
-                return Stage(False, lambda: self._on_loop(result))
+                return Stage(False, partial(self._on_loop, result))
             self._keep(result)
         self._call.result = self._answers
         return None

@@ -8,7 +8,7 @@ import math
 from typing import Any
 
 from .jsonable import jsonable, printed
-from .loader import CLASSES, Loaded
+from .loader import CLASSES, Loaded, parsed
 from .tracebacks import describe, text_of
 from .valves import model_of, schema
 
@@ -22,7 +22,7 @@ def facts(source: str) -> dict[str, Any]:
     """
     text = source.removeprefix("\ufeff")
     try:
-        tree = ast.parse(text)
+        tree = parsed(text, "<unknown>")
     except (SyntaxError, ValueError, RecursionError, MemoryError) as exc:
         return {"classes": [], "imports": [], "kind": None, "error": describe(exc, "<unknown>")}
     classes = [node.name for node in tree.body if isinstance(node, ast.ClassDef)]
@@ -105,7 +105,9 @@ def _priority(loaded: Loaded) -> int | float:
     """Returns the default of ``Valves.priority``; 0 when there is none or it is no number."""
     fields = getattr(model_of(loaded, "valves"), "model_fields", None)
     field = fields.get("priority") if isinstance(fields, dict) else None
-    default = getattr(field, "default", None) if field is not None else getattr(model_of(loaded, "valves"), "priority", 0)
+    default = (
+        getattr(field, "default", None) if field is not None else getattr(model_of(loaded, "valves"), "priority", 0)
+    )
     if isinstance(default, (int, float)) and not isinstance(default, bool) and math.isfinite(default):
         return default
     return 0
@@ -120,7 +122,9 @@ def _pipes(loaded: Loaded, warnings: list[str]) -> list[Any] | str | None:
     if callable(found):
         return "dynamic"
     if not isinstance(found, (list, tuple)):
-        warnings.append(f"pipes is a {type(found).__name__}; it is a list of {{id, name}} or a method that returns one.")
+        warnings.append(
+            f"pipes is a {type(found).__name__}; it is a list of {{id, name}} or a method that returns one."
+        )
         return None
     listed = []
     for item in found:
@@ -152,12 +156,21 @@ def _actions(instance: Any, warnings: list[str]) -> list[dict[str, Any]]:
 def _remarks(loaded: Loaded) -> list[str]:
     """Returns sentences for the author about what loads but will not do what he expects."""
     remarks = []
-    expected = {"pipe": ("pipe",), "filter": ("inlet", "request", "stream", "outlet"), "action": ("action",), "event": ("event",)}
+    expected = {
+        "pipe": ("pipe",),
+        "filter": ("inlet", "request", "stream", "outlet"),
+        "action": ("action",),
+        "event": ("event",),
+    }
     hooks = expected[loaded.kind]
     if not any(hook in loaded.plans for hook in hooks):
         remarks.append(f"The class has none of the methods that are called: {', '.join(hooks)}.")
     if getattr(loaded.instance, "Valves", None) is not None and not loaded.has_valves:
-        remarks.append("There is a class Valves, but __init__ sets no self.valves, so valves are not given to the function.")
+        remarks.append(
+            "There is a class Valves, but __init__ sets no self.valves, so valves are not given to the function."
+        )
     if loaded.has_valves and not loaded.valves_are_per_call:
-        remarks.append("self.valves cannot be kept apart for concurrent calls, because the class allows no subclass or decides it itself.")
+        remarks.append(
+            "self.valves is shared by concurrent calls: the class allows no subclass or decides about it itself."
+        )
     return remarks

@@ -16,9 +16,10 @@ LEGACY = frozenset(("utils", "apps", "main", "config"))
 def rewritten(tree: ast.Module) -> ast.Module:
     """Returns the tree with legacy imports under ``open_webui``, except those that resolve as they are."""
     for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
-            if node.module.partition(".")[0] in LEGACY and not resolves(node.module):
-                node.module = f"open_webui.{node.module}"
+        if not (isinstance(node, ast.ImportFrom) and node.level == 0 and node.module):
+            continue
+        if node.module.partition(".")[0] in LEGACY and not resolves(node.module):
+            node.module = f"open_webui.{node.module}"
     return tree
 
 

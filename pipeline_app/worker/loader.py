@@ -26,7 +26,9 @@ CLASSES = (("Pipe", "pipe"), ("Filter", "filter"), ("Action", "action"), ("Event
 class Loaded:
     """One loaded version of a function: its module, its instance, and how its hooks want to be called."""
 
-    def __init__(self, function_id: str, number: int, source: str, module: ModuleType, kind: str, instance: Any) -> None:
+    def __init__(
+        self, function_id: str, number: int, source: str, module: ModuleType, kind: str, instance: Any
+    ) -> None:
         self.function_id = function_id
         self.number = number
         self.module = module
@@ -71,8 +73,18 @@ class _TextLoader(importlib.abc.SourceLoader):
 
     def get_code(self, fullname: str) -> CodeType:
         # not through bytes: a coding line in the text must not decode it a second time
-        tree = ast.parse(self._text, self._filename)
+        tree = parsed(self._text, self._filename)
         return compile(rewritten(tree), self._filename, "exec", dont_inherit=True)
+
+
+def parsed(text: str, filename: str) -> ast.Module:
+    """Returns the syntax tree. CPython 3.11's parser may lose count when a collection runs meanwhile, and says so."""
+    for _ in range(3):
+        try:
+            return ast.parse(text, filename)
+        except SystemError:
+            continue
+    return ast.parse(text, filename)
 
 
 def load(function_id: str, number: int, sha256: str, source: str) -> Loaded:
@@ -123,7 +135,7 @@ def _function_class(module: ModuleType) -> tuple[str, Any]:
     message = "No Pipe, Filter, Action or Event class was found. Define one of them at the top level of the source."
     for name, what in (("Tools", "a tool kit"), ("Pipeline", "a Pipelines server plugin")):
         if hasattr(module, name):
-            message = f"The source is {what} (class {name}), not a function. A function has a Pipe, Filter, Action or Event class."
+            message = f"The source is {what} (class {name}), not a function: it has no Pipe, Filter, Action or Event."
     raise LoadError({"type": "LoadError", "message": message, "line": None, "traceback": None})
 
 

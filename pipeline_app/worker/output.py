@@ -63,7 +63,9 @@ class Output:
         assert self._lines is not None
         if len(line) >= self._left:
             self._lines.append({key: name, "text": line[: self._left]})
-            self._lines.append({"stream": "stderr", "text": f"Output beyond {LIMIT // 1024} KB of this call is not kept."})
+            self._lines.append(
+                {"stream": "stderr", "text": f"Output beyond {LIMIT // 1024} KB of this call is not kept."}
+            )
             self._left = 0
         else:
             self._lines.append({key: name, "text": line})
@@ -71,7 +73,7 @@ class Output:
 
 
 class _Routed:
-    """Stands in for ``sys.stdout`` or ``sys.stderr``: a running call's text goes to the call, other text where it went."""
+    """Stands in for ``sys.stdout`` or ``sys.stderr``: a running call's text goes to the call, other text on."""
 
     def __init__(self, name: str, target: TextIO) -> None:
         self._name = name

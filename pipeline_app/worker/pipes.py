@@ -115,10 +115,7 @@ class Pipe:
             self._put(item)
 
     def _put(self, item: Any) -> None:
-        if type(item) is str:
-            size = len(item)
-        else:
-            size = weight(item.value if isinstance(item, Whole) else item)
+        size = len(item) if type(item) is str else weight(item.value if isinstance(item, Whole) else item)
         if size > self._call.output_limit:
             self._call.checked(item, size, "answered a chunk of")
         self._channel.put(item, size)

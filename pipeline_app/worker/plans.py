@@ -41,7 +41,9 @@ def plan(hook: str, method: Callable[..., Any]) -> Plan:
     kwargs = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in found)
     keyword = None if hook in NO_PAYLOAD else "event" if hook in EVENT_PAYLOAD else "body"
     payload = keyword and _payload(keyword, named, by_keyword, kwargs, found)
-    wanted = [name for name in by_keyword if name != payload]
+    # ``user`` is no argument of Open WebUI's: functions that give it a default count on being left with that.
+    defaulted = {p.name for p in named if p.default is not inspect.Parameter.empty}
+    wanted = [name for name in by_keyword if name != payload and not (name == "user" and name in defaulted)]
     if kwargs and hook == "event":
         wanted += [entry.name for entry in TABLE.values() if entry.events_only and entry.name not in wanted]
         wanted += [name for name in ("__request__", "__id__") if name not in wanted]

@@ -1,4 +1,4 @@
-"""``__request__`` and ``__app__``: the HTTP request as a Starlette object over what the server sent, without credentials."""
+"""``__request__`` and ``__app__``: the HTTP request as a Starlette object, without credentials."""
 
 from __future__ import annotations
 
@@ -10,7 +10,12 @@ from urllib.parse import urlsplit
 from .jsonable import copy
 
 HIDDEN = "hidden"
-CREDENTIALS = {"authorization": f"Bearer {HIDDEN}", "cookie": f"token={HIDDEN}", "x-api-key": HIDDEN, "proxy-authorization": HIDDEN}
+CREDENTIALS = {
+    "authorization": f"Bearer {HIDDEN}",
+    "cookie": f"token={HIDDEN}",
+    "x-api-key": HIDDEN,
+    "proxy-authorization": HIDDEN,
+}
 PATHS = {
     "get_file_content_by_id": "/api/v1/files/{id}/content",
     "get_html_file_content_by_id": "/api/v1/files/{id}/content/html",
@@ -108,6 +113,8 @@ def _receiver() -> Any:
 
     async def receive() -> dict[str, Any]:
         nonlocal told
+        # ``is_disconnected`` looks for a message in a scope that is cancelled already: it must not take this one.
+        await asyncio.sleep(0)
         if told:
             await asyncio.get_running_loop().create_future()
         told = True

@@ -93,7 +93,7 @@ class Running:
             await asyncio.wait({self.waiter()}, timeout=GRACE)
 
     def interrupt(self) -> None:
-        """Stops the work, again and again until it ends: cancels a task, raises ``Interrupted`` in a thread's Python code."""
+        """Stops the work, again until it ends: cancels a task, raises ``Interrupted`` in a thread's Python code."""
         if self.interrupted or self.ended:
             return
         self.interrupted = True

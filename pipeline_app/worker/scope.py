@@ -74,7 +74,12 @@ def per_call(instance: Any) -> bool:
     if hasattr(getattr(kind, "valves", None), "__set__"):
         return False  # a property of the author's decides itself
     try:
-        space = {"__module__": kind.__module__, "__qualname__": kind.__qualname__, "__doc__": kind.__doc__, "__slots__": ()}
+        space = {
+            "__module__": kind.__module__,
+            "__qualname__": kind.__qualname__,
+            "__doc__": kind.__doc__,
+            "__slots__": (),
+        }
         metaclass: Any = type(kind)
         made = metaclass(kind.__name__, (kind,), space)
         type.__setattr__(made, "valves", PerCallValves())

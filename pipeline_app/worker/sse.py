@@ -87,9 +87,7 @@ class Cutter:
             self._by_line = self._by_line or piece[0] not in "\r\n"
         starts = piece.startswith("data:")
         if starts or self._by_line:
-            if self._held.startswith("data:") and (
-                self._by_line or _kind(piece.partition("\n")[0], True)[0] == FRAME
-            ):
+            if self._held.startswith("data:") and (self._by_line or _kind(piece.partition("\n")[0], True)[0] == FRAME):
                 out.append(self._before + self._held)  # a broken frame, for a whole one follows it
                 self._before = self._held = ""
             elif self._by_line and self._mode == "sse" and self._held:
@@ -102,7 +100,7 @@ class Cutter:
                 self._held = ""
 
     def _text(self, piece: str, out: list[Any]) -> str:
-        """Passes a piece through in text mode; returns what is left to read as SSE once a frame has been found in it."""
+        """Passes a piece through in text mode; returns what is left to read as SSE once a frame was found."""
         buffer = self._held + piece
         self._held = ""
         if not buffer.startswith("data:"):

@@ -34,7 +34,7 @@ class Threads:
         self._closed = False
 
     def submit(self, job: Callable[[], None]) -> None:
-        """Runs ``job`` on a thread as soon as one is free. The job must not raise. Raises ``RuntimeError`` when no thread can start."""
+        """Runs ``job``, which must not raise, as soon as a thread is free; ``RuntimeError`` when none can start."""
         with self._lock:
             self._unclaimed += 1
             needed = self._unclaimed > self._idle and self._count < self._most
@@ -149,7 +149,9 @@ def is_delicate(ident: int) -> bool:
         name = str(frame.f_globals.get("__name__") or "")
         if name.startswith("function_"):
             return False
-        if name in DELICATE or (name.rpartition(".")[0] == _HERE and name not in (f"{_HERE}.running", f"{_HERE}.calls")):
+        if name in DELICATE or (
+            name.rpartition(".")[0] == _HERE and name not in (f"{_HERE}.running", f"{_HERE}.calls")
+        ):
             return True
         frame = frame.f_back
     return False

@@ -36,7 +36,7 @@ def line_of(exc: BaseException, filename: str) -> int | None:
 
 
 def describe(exc: BaseException, filename: str) -> dict[str, Any]:
-    """Returns ``{"type", "message", "line", "traceback"}``; the traceback shows the author's frames and the final line."""
+    """Returns ``{"type", "message", "line", "traceback"}``; the traceback has the author's frames and the last line."""
     return {
         "type": type(exc).__name__,
         "message": text_of(exc),

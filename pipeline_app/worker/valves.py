@@ -50,7 +50,9 @@ def build_user(loaded: Loaded, values: dict[str, Any] | None) -> Any:
         return model(**given)
     except Exception as exc:
         wrong = {str(error["loc"][0]) for error in _errors(exc) if error["loc"]} & given.keys() or set(given)
-        log.warning("User valves of %s that do not fit are at their defaults: %s", loaded.function_id, ", ".join(sorted(wrong)))
+        log.warning(
+            "User valves of %s that do not fit are at their defaults: %s", loaded.function_id, ", ".join(sorted(wrong))
+        )
         for rest in ({name: value for name, value in given.items() if name not in wrong}, {}):
             try:
                 return model(**rest)
@@ -133,7 +135,9 @@ def _errors(exc: Exception) -> list[dict[str, Any]]:
     listing = getattr(exc, "errors", None)
     if callable(listing):
         try:
-            return [{"loc": jsonable(list(error.get("loc", ()))), "msg": str(error.get("msg", ""))} for error in listing()]
+            return [
+                {"loc": jsonable(list(error.get("loc", ()))), "msg": str(error.get("msg", ""))} for error in listing()
+            ]
         except Exception as trouble:  # somebody else's ``errors``
             log.debug("errors() of %s failed: %s", type(exc).__name__, trouble)
     return [{"loc": [], "msg": text_of(exc)}]

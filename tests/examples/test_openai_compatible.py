@@ -3,21 +3,23 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
 
+from tests.upstream import Upstream
+
 QUESTION = "Grüße aus Köln 🎉"
 
 
 @pytest.fixture
-def connected(example, upstream):
+def connected(example: Callable[..., Any], upstream: Upstream) -> Callable[..., Any]:
     """``async with connected() as pipe`` gives a pipe set up for the upstream, and closes its connections."""
 
     @asynccontextmanager
-    async def connected(**valves) -> AsyncIterator[Any]:
+    async def connection(**valves: Any) -> AsyncIterator[Any]:
         settings = {"base_url": upstream.base_url, "api_key": "sk-right", "timeout": 5, **valves}
         pipe = example("openai_compatible", **settings)
         try:
@@ -26,7 +28,7 @@ def connected(example, upstream):
             for client in pipe.clients.values():
                 await client.aclose()
 
-    return connected
+    return connection
 
 
 def body(model, **extra) -> dict[str, Any]:

@@ -7,6 +7,7 @@ OTHER_PIPE = "class Pipe:\n    def pipe(self, body):\n        return 'good bye'\
 FILTER = "class Filter:\n    def inlet(self, body):\n        return body\n"
 SYNTAX_ERROR = "class Pipe:\n    def pipe(self, body)\n        return 'hello'\n"
 NO_CLASS = "def pipe(body):\n    return 'hello'\n"
+NO_CLASS_ERROR = "No Pipe, Filter, Action or Event class was found. Define one of them at the top level of the source."
 RAISES = "class Pipe:\n    def __init__(self):\n        raise RuntimeError('no configuration')\n"
 
 

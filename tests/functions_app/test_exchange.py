@@ -6,7 +6,7 @@ from django.core.exceptions import ValidationError
 from functions_app.exchange import import_file, import_functions, read_export, slug
 from functions_app.models import Function, Valves
 from tests.builders import make_function
-from tests.functions_app.sources import NO_CLASS, PIPE, with_valves
+from tests.functions_app.sources import NO_CLASS, NO_CLASS_ERROR, PIPE, with_valves
 
 pytestmark = pytest.mark.django_db
 
@@ -37,7 +37,9 @@ def test_valves_come_along(alice):
     assert result.error is None
     assert Valves.objects.get().values == {"size": 4}
     (result,) = import_functions({**ENTRY, "id": "b", "content": source, "valves": {"size": "x"}}, alice)
-    assert result.error is not None and result.error.startswith("The valves of b were not taken over: size: Input should")
+    assert result.error is not None and result.error.startswith(
+        "The valves of b were not taken over: size: Input should"
+    )
     (result,) = import_functions({**ENTRY, "id": "c", "content": source, "valves": "gAAAAA"}, alice)
     assert result.error == "The valves of c are encrypted; export them again in clear, or set them here."
     assert Function.objects.count() == 3
@@ -65,7 +67,7 @@ def test_a_bad_entry_stops_none_of_the_others(alice):
 def test_a_source_that_does_not_load_is_stored_and_said(alice):
     (result,) = import_functions({**ENTRY, "content": NO_CLASS}, alice)
     assert result.created
-    assert result.error == "hello was stored but does not load: No Function class found in the module"
+    assert result.error == f"hello was stored but does not load: {NO_CLASS_ERROR}"
 
 
 def test_an_export_that_is_no_json_gets_a_sentence():

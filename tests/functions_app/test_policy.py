@@ -26,7 +26,12 @@ def test_the_function_is_asked_first_then_the_installation():
 
 def test_ceilings_cap_whatever_was_asked_for():
     policy = resolve(
-        {"memory_mb": 4096, "network": "open", "grants": ["events", "users.write"], "allow": ["a.example", "b.example"]},
+        {
+            "memory_mb": 4096,
+            "network": "open",
+            "grants": ["events", "users.write"],
+            "allow": ["a.example", "b.example"],
+        },
         ceilings={"memory_mb": 1024, "network": "none", "grants": ["events"], "allow": ["a.example"], "cpu_limit": 5},
     )
     assert (policy.memory_mb, policy.network, policy.cpu_limit) == (1024, "none", 5)
@@ -85,7 +90,9 @@ def test_a_wrong_field_is_named_with_a_sentence(field, value, message):
     assert text == message or (message is None and text.startswith("A policy has no field 'memory'; it has on_error,"))
 
 
-@pytest.mark.parametrize("entry", ["a.example", "a.example:443", "*.example.org", "10.0.0.0/8", "::1", "[::1]:80", "127.0.0.1"])
+@pytest.mark.parametrize(
+    "entry", ["a.example", "a.example:443", "*.example.org", "10.0.0.0/8", "::1", "[::1]:80", "127.0.0.1"]
+)
 def test_addresses_that_may_be_allowed(entry):
     assert Policy.clean({"allow": [entry]}) == {"allow": [entry]}
 

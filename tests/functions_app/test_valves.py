@@ -42,7 +42,10 @@ def test_set_values_win_over_defaults_and_fixed_ones_over_both():
 
 def test_schemas_that_only_look_like_one_are_survived():
     assert properties(None) == properties({"properties": []}) == {}
-    broken = {"properties": {"a": {"$ref": "#/nowhere"}, "b": 3, "c": {"$ref": "#/$defs/Loop"}}, "$defs": SCHEMA["$defs"]}
+    broken = {
+        "properties": {"a": {"$ref": "#/nowhere"}, "b": 3, "c": {"$ref": "#/$defs/Loop"}},
+        "$defs": SCHEMA["$defs"],
+    }
     assert set(properties(broken)) == {"a", "c"}
     assert secret_fields(broken) == set()
     nested: dict = {"type": "array"}

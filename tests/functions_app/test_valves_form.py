@@ -60,7 +60,9 @@ def submit(stored, **changes):
     return made(sent(made(), **changes))
 
 
-@pytest.mark.parametrize("stored", [{}, {"number": 5, "API_KEY": "sk-1", "text": "a\nb", "gone": 1, "colors": ["blue"]}])
+@pytest.mark.parametrize(
+    "stored", [{}, {"number": 5, "API_KEY": "sk-1", "text": "a\nb", "gone": 1, "colors": ["blue"]}]
+)
 def test_an_untouched_form_changes_nothing(stored):
     form = submit(stored)
     assert form.is_valid(), form.errors
@@ -121,7 +123,10 @@ def test_wrong_values_are_told_beside_their_field_and_kept(field, typed, message
 
 
 def test_a_field_goes_back_to_its_default():
-    assert submit({"number": 5}, **{"number" + BACK: True}).fields["number" + BACK].label == "Back to the default: A number"
+    assert (
+        submit({"number": 5}, **{"number" + BACK: True}).fields["number" + BACK].label
+        == "Back to the default: A number"
+    )
     form = submit({"number": 5, "tags": ["z"]}, **{"number" + BACK: True})
     assert form.is_valid() and form.values() == {"tags": ["z"]}
     form = submit({"number": 5}, number="3")
@@ -157,7 +162,9 @@ def test_fields_fixed_by_a_rule_cannot_be_edited():
 def test_errors_of_the_functions_own_model_land_beside_their_fields():
     form = submit({})
     assert form.is_valid()
-    form.explain([{"loc": ["inner", "a"], "msg": "Too small"}, {"loc": ["nowhere"], "msg": "Bad"}, {"loc": [], "msg": "All"}])
+    form.explain(
+        [{"loc": ["inner", "a"], "msg": "Too small"}, {"loc": ["nowhere"], "msg": "Bad"}, {"loc": [], "msg": "All"}]
+    )
     assert form.errors == {"inner": ["a: Too small"], "__all__": ["nowhere: Bad", "All"]}
 
 

@@ -30,7 +30,7 @@ class Command(BaseCommand):
                 return
             with Progress(self.stdout).step("Base packages") as say:
                 path = environments.build_base(say)
-                say(f"{len(base.pins)} packages in {path}")
+                say(f"{len(list(path.glob('*.dist-info')))} packages in {path}")
         except RequirementError as error:
             raise CommandError(str(error)) from error
 

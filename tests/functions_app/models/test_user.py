@@ -8,7 +8,30 @@ from tests.builders import make_user
 
 pytestmark = pytest.mark.django_db
 
-KEYS = ["id", "email", "username", "role", "name", "profile_image_url", "profile_banner_image_url", "bio", "gender", "date_of_birth", "timezone", "presence_state", "status_emoji", "status_message", "status_expires_at", "info", "settings", "oauth", "scim", "last_active_at", "updated_at", "created_at"]
+KEYS = [
+    "id",
+    "email",
+    "username",
+    "role",
+    "name",
+    "profile_image_url",
+    "profile_banner_image_url",
+    "bio",
+    "gender",
+    "date_of_birth",
+    "timezone",
+    "presence_state",
+    "status_emoji",
+    "status_message",
+    "status_expires_at",
+    "info",
+    "settings",
+    "oauth",
+    "scim",
+    "last_active_at",
+    "updated_at",
+    "created_at",
+]
 
 
 @pytest.mark.parametrize(

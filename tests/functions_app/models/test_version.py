@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import threading
-from datetime import timedelta
 
 import pytest
 from django.core.exceptions import ValidationError
@@ -11,7 +10,16 @@ from django.utils import timezone
 
 from functions_app.models import Function, FunctionVersion, Valves
 from tests.builders import make_function, make_version
-from tests.functions_app.sources import FILTER, NO_CLASS, OTHER_PIPE, PIPE, RAISES, SYNTAX_ERROR, with_valves
+from tests.functions_app.sources import (
+    FILTER,
+    NO_CLASS,
+    NO_CLASS_ERROR,
+    OTHER_PIPE,
+    PIPE,
+    RAISES,
+    SYNTAX_ERROR,
+    with_valves,
+)
 
 pytestmark = pytest.mark.django_db
 
@@ -32,7 +40,7 @@ def test_publishing_retires_what_was_live():
 @pytest.mark.parametrize(
     ("source", "message"),
     [
-        (NO_CLASS, "No Function class found in the module"),
+        (NO_CLASS, NO_CLASS_ERROR),
         (RAISES, "no configuration"),
     ],
 )
@@ -141,15 +149,87 @@ def test_a_lost_valve_key_keeps_versions_from_going_live(settings):
     assert function.live.number == 1
 
 
-def test_the_later_wish_wins():
+def waits_for(path) -> str:
+    """Returns a pipe whose source takes until a file exists to load."""
+    return f"import os, time\nwhile not os.path.exists({str(path)!r}):\n    time.sleep(0.01)\n\n\n" + PIPE
+
+
+@pytest.fixture
+def publish_slowly(tmp_path):
+    """Publishes a version in a thread, runs something while that is being checked, and lets it end."""
+
+    def publish(version: FunctionVersion, meanwhile) -> FunctionVersion:
+        failures: list[BaseException] = []
+
+        def work() -> None:
+            try:
+                version.publish()
+            except BaseException as error:
+                failures.append(error)
+            finally:
+                connection.close()
+
+        thread = threading.Thread(target=work)
+        thread.start()
+        try:
+            while not FunctionVersion.objects.filter(pk=version.pk, state="building").exists():
+                assert thread.is_alive(), failures
+            meanwhile()
+        finally:
+            (tmp_path / "go").touch()
+            thread.join()
+        assert failures == []
+        version.refresh_from_db()
+        return version
+
+    return publish
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_later_wish_wins(publish_slowly, tmp_path):
     function = make_function(source=PIPE)
-    slow = make_version(function, OTHER_PIPE, publish=False)
-    fast = make_version(function, FILTER)
-    manifest = {**fast.manifest}
-    assert slow._go_live(manifest, timezone.now() - timedelta(minutes=1), None) is False
-    slow.refresh_from_db()
+    slow = make_version(function, waits_for(tmp_path / "go"), publish=False)
+    publish_slowly(slow, lambda: make_version(function, FILTER))
     assert states(function) == {1: "retired", 2: "retired", 3: "live"}
     assert slow.error["message"] == "Version 3 was published while this one was being prepared; it serves."
+    function.refresh_from_db()
+    assert (function.live.number, function.kind) == (3, "filter")
+    assert slow.publish() is True
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_is_live_serves_while_a_version_is_checked(publish_slowly, tmp_path):
+    function = make_function(source=PIPE)
+    slow = make_version(function, waits_for(tmp_path / "go"), publish=False)
+    seen: list[dict[int, str]] = []
+    publish_slowly(slow, lambda: seen.append(states(function)))
+    assert seen == [{1: "live", 2: "building"}]
+    assert states(function) == {1: "retired", 2: "live"}
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_function_can_be_deleted_while_a_version_is_checked(publish_slowly, tmp_path):
+    function = make_function(source=PIPE)
+    slow = make_version(function, waits_for(tmp_path / "go"), publish=False)
+    with pytest.raises(AssertionError, match="DoesNotExist"):
+        publish_slowly(slow, function.delete)
+    assert not FunctionVersion.objects.exists()
+
+
+def test_a_publication_that_ends_without_a_verdict_leaves_no_mark(settings):
+    function = make_function(source=PIPE)
+    version = make_version(function, OTHER_PIPE, publish=False)
+    settings.FUNCTIONS_RUNTIME = "tests.functions_app.models.test_version.StoppedRuntime"
+    with pytest.raises(KeyboardInterrupt):
+        version.publish()
+    assert states(function) == {1: "live", 2: "draft"}
+
+
+class StoppedRuntime:
+    """A runtime whose owner presses Ctrl-C."""
+
+    def prepare(self, version: FunctionVersion) -> None:
+        raise KeyboardInterrupt
 
 
 def test_valves_set_during_the_check_are_checked_again():

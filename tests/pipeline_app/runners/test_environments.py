@@ -87,7 +87,7 @@ def test_two_that_build_at_once_install_once(shop):
         thread.start()
     for thread in threads:
         thread.join()
-    assert said.count("Installing 1 base packages for functions") == 1
+    assert said.count("Installing what requirements-functions.txt lists") == 1
     assert environments.base_path() is not None
 
 
@@ -144,6 +144,17 @@ def test_the_base_comes_last_on_the_path_and_once(shop, monkeypatch):
 def test_pins_are_known_by_normalised_name(shop):
     (shop / environments.LOCK_NAME).write_text('Some_Thing==1.2 ; python_version < "4" \\\n    --hash=sha256:00\n')
     assert environments.base_packages().pins == {"some-thing": "1.2"}
+
+
+def test_uv_is_told_what_pip_was_told(monkeypatch):
+    monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/simple")
+    monkeypatch.setenv("PIP_CERT", "/pip.pem")
+    monkeypatch.setenv("SSL_CERT_FILE", "/mine.pem")
+    monkeypatch.setenv("VIRTUAL_ENV", "/somebody/elses")
+    environment = environments._uv_environment()
+    assert environment["UV_DEFAULT_INDEX"] == "http://127.0.0.1:9/simple"
+    assert environment["SSL_CERT_FILE"] == "/mine.pem"
+    assert "VIRTUAL_ENV" not in environment
 
 
 # --- What a function asks for -------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 
 import pytest
@@ -24,10 +25,10 @@ def cut(pieces):
 def pieces_of(whole, places):
     places = sorted({place % (len(whole) + 1) for place in places})
     edges = [0, *places, len(whole)]
-    return [whole[a:b] for a, b in zip(edges, edges[1:], strict=False)]
+    return [whole[a:b] for a, b in itertools.pairwise(edges)]
 
 
-words = st.text(st.sampled_from("ab \n\r{}[]\"\\:dat é€😀,"), max_size=12)
+words = st.text(st.sampled_from('ab \n\r{}[]"\\:dat é€😀,'), max_size=12)
 chunks = st.dictionaries(words, st.one_of(words, st.integers(), st.none(), st.lists(words, max_size=2)), max_size=3)
 line_ends = st.sampled_from(["\n", "\r\n"])
 extras = st.lists(st.sampled_from([": keep-alive", "event: message", "id: 7", "retry: 10", ":"]), max_size=2)
@@ -65,7 +66,11 @@ def test_any_cut_of_its_bytes_does_too(body, places):
 
 def test_every_single_cut_and_every_byte_alone_give_the_same_frames():
     frames = [{"choices": [{"delta": {"content": "é\n data: x"}}]}, {"a": "}"}, {}]
-    body = ": hello\r\n\r\nevent: message\r\n" + "".join(f"data: {json.dumps(f)}\r\n\r\n" for f in frames) + "data: [DONE]\n\n"
+    body = (
+        ": hello\r\n\r\nevent: message\r\n"
+        + "".join(f"data: {json.dumps(f)}\r\n\r\n" for f in frames)
+        + "data: [DONE]\n\n"
+    )
     for whole in (body, body.encode()):
         for place in range(len(whole) + 1):
             assert cut([whole[:place], whole[place:]]) == frames
@@ -93,20 +98,23 @@ def test_text_without_sse_words_comes_back_exactly_piece_by_piece(pieces):
     assert "".join(cut(clean)) == "".join(clean)
 
 
-@pytest.mark.parametrize("pieces", [
-    ["data: the quick brown fox"],
-    ["data:", " of the year ", "2026"],
-    ["data: {not json}\n", "and more"],
-    ["event: the party\n", "starts at five"],
-    ["Hello\ndata: {\"a\": 1}\n"],
-    ["In SSE, write ", "data", ": {\"a\": 1}", "\n\n", "to send"],
-    [":", ")", " smile"],
-    ["\n\n", "text"],
-    ["d", "a", "t", "e"],
-    ["id", "entity"],
-    [": a comment and nothing else"],
-    ["data: [DO", "NUT]"],
-])
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        ["data: the quick brown fox"],
+        ["data:", " of the year ", "2026"],
+        ["data: {not json}\n", "and more"],
+        ["event: the party\n", "starts at five"],
+        ['Hello\ndata: {"a": 1}\n'],
+        ["In SSE, write ", "data", ': {"a": 1}', "\n\n", "to send"],
+        [":", ")", " smile"],
+        ["\n\n", "text"],
+        ["d", "a", "t", "e"],
+        ["id", "entity"],
+        [": a comment and nothing else"],
+        ["data: [DO", "NUT]"],
+    ],
+)
 def test_what_only_looks_like_a_frame_is_text(pieces):
     assert cut(pieces) == ["".join(pieces)]
 
@@ -119,8 +127,22 @@ def test_text_is_passed_on_at_once_and_not_held_until_the_end():
 
 
 def test_lines_of_iter_lines_need_no_ends():
-    pieces = [": PROCESSING", "", ": PROCESSING", "", "event: message", 'data: {"a": 1}', "", "event: message", 'data: {"a": 2}',
-              "", ": still there", 'data: {"a": 3}', "", "data: [DONE]"]
+    pieces = [
+        ": PROCESSING",
+        "",
+        ": PROCESSING",
+        "",
+        "event: message",
+        'data: {"a": 1}',
+        "",
+        "event: message",
+        'data: {"a": 2}',
+        "",
+        ": still there",
+        'data: {"a": 3}',
+        "",
+        "data: [DONE]",
+    ]
     assert cut(pieces) == [{"a": 1}, {"a": 2}, {"a": 3}]
     assert cut([p.encode() for p in pieces]) == [{"a": 1}, {"a": 2}, {"a": 3}]
 
@@ -136,7 +158,11 @@ def test_text_and_frames_may_alternate():
 
 
 def test_a_frame_cut_apart_after_text_is_still_a_frame():
-    assert cut(["Look: ", 'data: {"a": "long', ' one"}\n\ndata: {"b', '": 2}\n\n']) == ["Look: ", {"a": "long one"}, {"b": 2}]
+    assert cut(["Look: ", 'data: {"a": "long', ' one"}\n\ndata: {"b', '": 2}\n\n']) == [
+        "Look: ",
+        {"a": "long one"},
+        {"b": 2},
+    ]
 
 
 def test_bytes_that_are_no_utf8_become_replacement_characters():

@@ -1,0 +1,53 @@
+"""What the pages of one function share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from django.contrib.admin import ModelAdmin
+from django.contrib.admin.helpers import AdminForm
+from django.contrib.admin.utils import unquote
+from django.http import Http404, HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path
+
+from functions_app.models import Function
+
+CSS = {"all": ("functions_app/admin.css",)}
+
+
+def page(admin: ModelAdmin[Function], route: str, view: Callable[..., HttpResponse], name: str) -> URLPattern:
+    """Returns the URL of a page of one function, behind the admin's login."""
+    return path(f"<str:object_id>/{route}", admin.admin_site.admin_view(view), name=f"functions_app_function_{name}")
+
+
+def function_or_404(object_id: str) -> Function:
+    """Returns the function with its live version, or answers 404. Ids are quoted as the admin does in its URLs."""
+    found = Function.objects.select_related("live").filter(pk=unquote(object_id).replace("\0", ""))
+    if (function := found.first()) is None:
+        raise Http404("There is no such function.")
+    return function
+
+
+def render(
+    admin: ModelAdmin[Function], request: HttpRequest, function: Function, template: str, title: str, **context: Any
+) -> TemplateResponse:
+    """Answers with a page that has the admin's frame."""
+    request.current_app = admin.admin_site.name
+    full = {
+        **admin.admin_site.each_context(request),
+        "opts": Function._meta,
+        "original": function,
+        "title": title,
+        "subtitle": str(function),
+        "media": admin.media,
+        **context,
+    }
+    return TemplateResponse(request, f"admin/functions_app/function/{template}", full)
+
+
+def admin_form(form: Any, heading: str | None = None) -> AdminForm:
+    """Returns a plain form in the admin's dress."""
+    names = [name for name in form.fields if not form.fields[name].widget.is_hidden]
+    return AdminForm(form, [(heading, {"fields": names})], {})

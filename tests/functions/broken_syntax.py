@@ -1,0 +1,3 @@
+class Filter:
+    def inlet(self, body)
+        return body
