@@ -69,23 +69,27 @@ class Record:
         }
         if error is not None:
             step["error"] = {
-                "type": error.data.get("type"),
-                "message": str(error.data.get("message"))[:ERROR_LENGTH],
+                "type": storable(error.data.get("type")),
+                "message": storable(str(error.data.get("message")))[:ERROR_LENGTH],
                 "line": error.data.get("line"),
-                "traceback": str(error.data.get("traceback") or "")[:TRACEBACK_LENGTH],
+                "traceback": storable(str(error.data.get("traceback") or ""))[:TRACEBACK_LENGTH],
             }
         if outcome.output:
-            step["output"] = outcome.output
-        last = next((s for s in reversed(self.steps) if s["function"] == code.function_id and s["hook"] == hook), None)
-        if hook == "stream" and last is not None and "error" not in step:
+            step["output"] = storable(outcome.output)
+        last = self._last_stream_step(code.function_id) if hook == "stream" and error is None else None
+        if last is not None:
             last["wall_ms"] = round(last["wall_ms"] + step["wall_ms"], 3)
             last["calls"] = last.get("calls", 1) + 1
             if step["cpu_ms"] is not None:
                 last["cpu_ms"] = round((last["cpu_ms"] or 0) + step["cpu_ms"], 3)
             if outcome.output:
-                last["output"] = (last.get("output", []) + outcome.output)[:1000]
+                last["output"] = (last.get("output", []) + storable(outcome.output))[:1000]
             return
         self.steps.append(step)
+
+    def _last_stream_step(self, function_id: str) -> Json | None:
+        own = (s for s in reversed(self.steps) if s["function"] == function_id and s["hook"] == "stream")
+        return next(own, None)
 
     def fail(self, error: BaseException) -> None:
         self.outcome = Run.Outcome.FAILED
@@ -108,7 +112,7 @@ class Record:
             kind=self.kind,
             outcome=self.outcome,
             error=storable(self.error),
-            steps=storable(self.steps),
+            steps=self.steps,
             started_at=datetime.fromtimestamp(self.started, tz=timezone.get_default_timezone()),
             wall_ms=round(wall_ms, 3),
         )

@@ -6,7 +6,7 @@ know which runner is in use.
 
 from __future__ import annotations
 
-import uuid
+import itertools
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
@@ -16,6 +16,8 @@ from functions_app.policy import Policy
 
 Scope = Literal["valves", "user_valves"]
 Json = dict[str, Any]
+
+_numbers = itertools.count(1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +54,8 @@ class Task:
     ask: Callable[[Json], Awaitable[Any]] | None = None
     time_limit: float | None = None
     first_limit: float | None = None
-    id: str = field(default_factory=lambda: uuid.uuid4().hex)
+    id: str = field(default_factory=lambda: f"call-{next(_numbers)}")
+    """Tells the call apart within this process."""
 
 
 @dataclass(slots=True)

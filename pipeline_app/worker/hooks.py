@@ -63,7 +63,7 @@ class Single:
     def _on_thread(self) -> Stage | None:
         result = self._begin()
         if isawaitable(result) or hasattr(result, "body_iterator"):
-            return Stage(False, lambda: self._settled(result))
+            return Stage(False, lambda: self._settled(result), result)
         self._finish(result)
         return None
 
@@ -160,7 +160,7 @@ class Stream:
         for _ in self._call.payload:
             result = self._next()
             if isawaitable(result):
-                return Stage(False, partial(self._on_loop, result))
+                return Stage(False, partial(self._on_loop, result), result)
             self._keep(result)
         self._call.result = self._answers
         return None

@@ -47,7 +47,7 @@ class Pipe:
         if found.kind == "items" and found.after is None:
             self._deliver(found.value)
             return None
-        return Stage(False, lambda: self._take(found))
+        return Stage(False, lambda: self._take(found), found.value)
 
     async def _take(self, found: Shape) -> Stage | None:
         """Takes an answer on the loop; what has to be pumped by a thread becomes the next stage."""

@@ -11,7 +11,7 @@ import asyncio
 import contextvars
 import threading
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from typing import Any, NamedTuple
 
 from .errors import HookError, Interrupted
@@ -32,6 +32,8 @@ class Stage(NamedTuple):
 
     threaded: bool
     work: Callable[[], Any]
+    subject: Any = None
+    """What the work takes on from the stage before; a coroutine that is never awaited is closed."""
 
 
 class Running:
@@ -75,7 +77,7 @@ class Running:
                 self._end(HookError.saying("RuntimeError", f"No thread can be started for the call: {exc}."))
         else:
             self._entered = False
-            self._task = self.loop.create_task(self._in_task(stage.work), context=self._context)
+            self._task = self.loop.create_task(self._in_task(stage), context=self._context)
 
     def waiter(self) -> asyncio.Future[None]:
         """Returns a future that is done when the call has ended."""
@@ -135,13 +137,15 @@ class Running:
         self._pushes += 1
         self.loop.call_later(pause, self._push)
 
-    async def _in_task(self, work: Callable[[], Awaitable[Stage | None]]) -> None:
+    async def _in_task(self, stage: Stage) -> None:
         self._entered = True
         following, error = None, None
         try:
             if self.interrupted:
+                if isinstance(stage.subject, Coroutine):
+                    stage.subject.close()
                 raise Interrupted
-            following = await work()
+            following = await stage.work()
         except BaseException as exc:  # also what author code raises to end the process
             error = self._described(exc)
         if following is None or error is not None:

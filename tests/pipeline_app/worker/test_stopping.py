@@ -238,7 +238,8 @@ def test_a_cancelled_consumer_closes_the_generator(how):
     async def story():
         call = Call(function, "pipe", {"how": how})
         task = asyncio.create_task(consume(call))
-        await asyncio.sleep(0.05)
+        assert await until(lambda: function.module.log)
+        await asyncio.sleep(0.01)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
@@ -317,3 +318,34 @@ def test_a_loop_that_closes_leaves_threads_to_end_by_themselves():
     asyncio.run(story())
     time.sleep(0.2)
     assert value(function, "inlet", {}) == {}
+
+
+def test_a_coroutine_that_a_sync_hook_returned_too_late_is_closed():
+    function = loaded("""
+        import time
+        log = []
+        class Filter:
+            async def later(self, body): log.append("ran")
+            def inlet(self, body):
+                log.append("began")
+                end = time.monotonic() + 5
+                try:
+                    while time.monotonic() < end:
+                        time.sleep(0.001)
+                except BaseException:
+                    return self.later(body)
+    """)
+    log = function.module.log
+
+    async def story():
+        call = Call(function, "inlet", {})
+        task = asyncio.create_task(call.value())
+        assert await until(lambda: log)
+        call.interrupt("Enough.")
+        with pytest.raises(HookError, match=r"^Enough\.$"):
+            await task
+        assert await call.wait_ended(10)
+
+    asyncio.run(story())
+    gc.collect()
+    assert log == ["began"]
