@@ -18,7 +18,7 @@ from pipeline_app.events import AT_ONCE, CARRY_TEXT, OUTLET, Channel
 from pipeline_app.filters import Chain, chain
 from pipeline_app.pipes import Catalog, find, target_model
 from pipeline_app.prompt import pipe_body
-from pipeline_app.runners.base import Runner, Task
+from pipeline_app.runners.base import Outcome, Runner, Task
 from pipeline_app.runs import Record
 from pipeline_app.snapshot import Functions
 from pipeline_app.worker.answers import Event
@@ -154,7 +154,11 @@ class Chat:
             time_limit=pipe.policy.time_limit("pipe"),
             first_limit=pipe.policy.time_limit("first_chunk"),
         )
-        worker = await self.runner.prepare(pipe.code)
+        try:
+            worker = await self.runner.prepare(pipe.code)
+        except FunctionError as error:
+            self.record.step(pipe.code, "load", Outcome(), error)
+            raise
         stream = self.runner.stream(worker, task)
         failure: FunctionError | None = None
         self._pipe_began = True

@@ -12,14 +12,16 @@ from contextlib import AsyncExitStack
 from typing import Any
 
 import django
+from django.apps import apps
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "webui_functions.settings")
-django.setup(set_prefix=False)
+if not apps.ready:  # a second setup would configure logging anew, over streams that are others' by then
+    django.setup(set_prefix=False)
 
-from django.core.handlers.asgi import ASGIHandler  # noqa: E402  # settings first
+from django.core.handlers.asgi import ASGIHandler  # settings first
 
-from pipeline_app.runtime import engine  # noqa: E402
-from webui_functions.handler import APIHandler  # noqa: E402
+from pipeline_app.runtime import engine
+from webui_functions.handler import APIHandler
 
 logger = logging.getLogger(__name__)
 
@@ -36,7 +38,7 @@ class Application:
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "http":
             path = scope["path"].removeprefix(scope.get("root_path") or "")
-            handler = self.api if path.startswith(API_PATHS) else self.pages
+            handler = self.api if path.startswith(API_PATHS) or path in {"/v1", "/api"} else self.pages
             await handler(scope, receive, send)
         elif scope["type"] == "lifespan":
             await self._live(receive, send)

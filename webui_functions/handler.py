@@ -35,8 +35,13 @@ class _Left(Exception):
 
 
 @lru_cache(maxsize=2000)
-def _match(path: str) -> ResolverMatch:
+def _remembered_match(path: str) -> ResolverMatch:
     return get_resolver().resolve(path)
+
+
+def _match(path: str) -> ResolverMatch:
+    """Returns the view of a path, remembered for the short ones. Raises ``Resolver404``."""
+    return _remembered_match(path) if len(path) < 200 else get_resolver().resolve(path)
 
 
 class APIHandler:

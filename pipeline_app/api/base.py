@@ -9,6 +9,7 @@ from typing import Any
 
 from django.conf import settings
 from django.core.exceptions import PermissionDenied
+from django.db import OperationalError
 from django.http import Http404, HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from rest_framework import exceptions
@@ -70,6 +71,9 @@ def failure(request: HttpRequest, error: Exception) -> HttpResponse:
         )
     if isinstance(error, Http404):
         error = exceptions.NotFound(str(error) or None)
+    elif isinstance(error, OperationalError):
+        logger.error("The database does not answer", exc_info=error)
+        return error_body(request, 503, "The database does not answer at the moment; try again.", code="unavailable")
     elif isinstance(error, PermissionDenied):
         error = exceptions.PermissionDenied(str(error) or None)
     if isinstance(error, exceptions.APIException):

@@ -15,6 +15,8 @@ def text_of(exc: BaseException) -> str:
     detail = getattr(exc, "detail", None)
     if isinstance(detail, str) and isinstance(getattr(exc, "status_code", None), int):
         return detail or type(exc).__name__
+    if isinstance(exc, SyntaxError) and isinstance(exc.msg, str):
+        return exc.msg  # file and line, which its text repeats, are told beside it
     try:
         said = str(exc)
     except Exception:
