@@ -167,6 +167,11 @@ def publication() -> FilePublication | RedisPublication:
     return FilePublication(settings.DATA_DIR / "generation")
 
 
+def new_token() -> bytes:
+    """Returns a token that nobody has seen."""
+    return secrets.token_bytes(TOKEN_BYTES)
+
+
 def changed(half: str, using: str | None = None) -> None:
     """Replaces the token of a half: in the database now, for every process after commit.
 
@@ -175,7 +180,7 @@ def changed(half: str, using: str | None = None) -> None:
     """
     from functions_app.models import Generation
 
-    token = secrets.token_bytes(TOKEN_BYTES)
+    token = new_token()
     rows = Generation._base_manager.using(using)
     if not rows.filter(name=half).update(token=token.hex()):
         rows.update_or_create(name=half, defaults={"token": token.hex()})

@@ -161,6 +161,7 @@ class Snapshot:
         self._strangers: OrderedDict[str, None] = OrderedDict()
         self._people_token: bytes | None = None
         self._stored: generation.Tokens = (b"", b"")
+        self._healed: dict[str, bytes] = {}
         self._locks: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = weakref.WeakKeyDictionary()
         self.publication_error = ""
 
@@ -189,11 +190,11 @@ class Snapshot:
             await asyncio.sleep(1)
             try:
                 await self._compare_with_database()
-                await self._publish_what_is_stored()
+                await self._heal()
             except Exception:  # the watcher outlives whatever the database or Redis does
                 logger.exception("Comparing generations with the database failed; trying again in a second")
 
-    async def _publish_what_is_stored(self) -> None:
+    async def _heal(self) -> None:
         publication = generation.publication()
         if isinstance(publication, generation.FilePublication):
             publication.reopen_if_replaced()
@@ -206,8 +207,11 @@ class Snapshot:
             logger.warning("Generations can be read again")
             self.publication_error = ""
         for half, stored, seen in zip(generation.HALVES, self._stored, published, strict=True):
-            if stored and stored != seen:
-                await asyncio.to_thread(publication.publish, half, stored)
+            if stored and stored != seen and self._healed.get(half) != stored:
+                # A new token, never the stored one: a change may have published a newer one since the database was
+                # read, and putting an older one over it would pass what is held under that for current.
+                await asyncio.to_thread(publication.publish, half, generation.new_token())
+                self._healed[half] = stored
 
     def _lock(self) -> asyncio.Lock:
         loop = asyncio.get_running_loop()
