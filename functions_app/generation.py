@@ -29,6 +29,7 @@ logger = logging.getLogger(__name__)
 FUNCTIONS = "functions"
 PEOPLE = "people"
 HALVES = (FUNCTIONS, PEOPLE)
+EPOCH = "epoch"
 TOKEN_BYTES = 16
 
 Tokens = tuple[bytes, bytes]
@@ -172,18 +173,37 @@ def new_token() -> bytes:
     return secrets.token_bytes(TOKEN_BYTES)
 
 
+def _store(name: str, token: bytes, using: str | None) -> None:
+    from functions_app.models import Generation
+
+    rows = Generation._base_manager.using(using)
+    if not rows.filter(name=name).update(token=token.hex()):
+        rows.update_or_create(name=name, defaults={"token": token.hex()})
+
+
+def start_afresh() -> None:
+    """Makes every process drop what it has loaded and read, although nothing changed."""
+    with transaction.atomic():
+        _store(EPOCH, new_token(), None)
+        for half in HALVES:
+            changed(half)
+
+
+def epoch() -> str:
+    """Returns the name of the time since ``start_afresh``: what was loaded in an earlier one is not used any more."""
+    from functions_app.models import Generation
+
+    return Generation._base_manager.filter(name=EPOCH).values_list("token", flat=True).first() or ""
+
+
 def changed(half: str, using: str | None = None) -> None:
     """Replaces the token of a half: in the database now, for every process after commit.
 
     Call it inside the transaction of the change it tells of; outside of one the change is on
     its own and so is the token.
     """
-    from functions_app.models import Generation
-
     token = new_token()
-    rows = Generation._base_manager.using(using)
-    if not rows.filter(name=half).update(token=token.hex()):
-        rows.update_or_create(name=half, defaults={"token": token.hex()})
+    _store(half, token, using)
     transaction.on_commit(partial(publication().publish, half, token), using=using, robust=True)
 
 

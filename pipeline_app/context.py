@@ -131,7 +131,7 @@ def context_of(caller: Caller, metadata: Json, model: Json, *, task: str | None 
 
 def adopt(metadata: Json, left: Json | None) -> Json:
     """Returns the metadata as a hook left it, with the server's own keys as they were."""
-    if left is None or left is metadata:
+    if left is None or left == metadata:
         return metadata
     return {
         **{name: value for name, value in left.items() if name not in OWNED},

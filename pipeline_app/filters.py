@@ -84,8 +84,6 @@ class Chain:
             if outcome is not None:
                 body = outcome.value
                 context["metadata"] = adopt(context["metadata"], outcome.metadata)
-                if "metadata" in body:
-                    body["metadata"] = context["metadata"]
         return body
 
     async def stream(self, chunks: list[Json], context: Json, on_event: Callable[[Json], None]) -> list[Json]:

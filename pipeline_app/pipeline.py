@@ -122,7 +122,8 @@ class Chat:
     async def _enter(self, tell: Callable[[Json], None]) -> Json:
         """Passes the request through inlet and request filters; returns the body for the pipe."""
         await self.catalog.check(self.target, self.caller)
-        body = {**self.body, "metadata": self.context["metadata"]}
+        # The worker puts the metadata into the body, and takes it out again.
+        body = {name: value for name, value in self.body.items() if name != "metadata"}
         body = await self.filters.run("inlet", body, self.context, tell)
         metadata = self.context["metadata"]
         for name in ("files", "features", "tool_ids", "skill_ids", "terminal_id"):

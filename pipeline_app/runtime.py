@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from django.conf import settings
 from django.utils.module_loading import import_string
 
+from functions_app import generation
 from functions_app.policy import Policy
 from functions_app.runtime import Scope
 from pipeline_app.pipes import Catalog
@@ -103,6 +104,7 @@ def code_of(version: FunctionVersion) -> Code:
         Policy.resolve(version.function.policy, settings.FUNCTIONS_POLICY),
         version.manifest or {},
         version.pk,
+        generation.epoch(),
     )
 
 

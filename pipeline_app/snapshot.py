@@ -107,6 +107,7 @@ class Functions:
     presets: dict[str, Preset]
     filters: tuple[Entry, ...]
     """All active filters in the order they run."""
+    epoch: str = ""
 
     def active(self, function_id: str, kind: str) -> Entry | None:
         entry = self.entries.get(function_id)
@@ -234,6 +235,9 @@ class Snapshot:
             return self._functions
 
     def _read_functions(self, token: bytes, old: Functions) -> Functions:
+        epoch = generation.epoch()
+        if epoch != old.epoch:
+            old, self._ciphers = Functions(b"", {}, {}, ()), {}
         rows = list(
             Function.objects.active().only("id", "name", "kind", "live_id", "is_global", "created_at", "meta", "policy")
         )
@@ -246,12 +250,11 @@ class Snapshot:
             policy = Policy.resolve(row.policy, settings.FUNCTIONS_POLICY)
             version = versions.get(row.live_id)  # type: ignore[arg-type]  # active ones have a live version
             if version is not None:
-                code = Code(
-                    row.id, version.number, version.sha256, version.source, policy, version.manifest or {}, version.pk
-                )
+                manifest = version.manifest or {}
+                code = Code(row.id, version.number, version.sha256, version.source, policy, manifest, version.pk, epoch)
             else:
                 was = held[row.id]
-                code = Code(row.id, was.number, was.sha256, was.source, policy, was.manifest, was.version)
+                code = Code(row.id, was.number, was.sha256, was.source, policy, was.manifest, was.version, epoch)
             values, error = valves.get(row.id, ({}, ""))
             entries[row.id] = Entry(
                 id=row.id,
@@ -265,7 +268,7 @@ class Snapshot:
                 valves_error=error,
             )
         filters = sorted((e for e in entries.values() if e.kind == Function.Kind.FILTER), key=lambda e: e.order)
-        return Functions(token, entries, self._read_presets(), tuple(filters))
+        return Functions(token, entries, self._read_presets(), tuple(filters), epoch)
 
     def _read_valves(self) -> dict[str, tuple[dict[str, Any], str]]:
         """Returns values and error by function id; only rows whose ciphertext changed are decrypted."""

@@ -14,12 +14,14 @@ from django.urls import URLPattern, reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from functions_app import generation
 from functions_app.admin import pages
 from functions_app.admin.policy import may_change_policy, policy_page
 from functions_app.admin.valves import may_configure, valves_page
 from functions_app.admin.versions import publish, version_page, versions_page
 from functions_app.forms import FunctionForm
 from functions_app.models import Function, FunctionVersion, User
+from functions_app.runtime import get_runtime
 
 if TYPE_CHECKING:
     _Admin = admin.ModelAdmin[Function]
@@ -34,7 +36,7 @@ class FunctionAdmin(_Admin):
     list_display_links = ("id", "name")
     list_filter = ("kind", "is_active", "is_global")
     search_fields = ("id", "name")
-    actions = ("publish_newest", "activate", "deactivate", "make_global", "make_not_global")
+    actions = ("publish_newest", "activate", "deactivate", "make_global", "make_not_global", "load_again")
     raw_id_fields = ("owner",)
     readonly_fields = ("kind", "shown_state", "shown_error", "shown_source", "created_at", "updated_at")
 
@@ -94,6 +96,12 @@ class FunctionAdmin(_Admin):
     @admin.action(description="Make not global", permissions=["publish"])
     def make_not_global(self, request: HttpRequest, queryset: QuerySet[Function]) -> None:
         self._switch(request, queryset, "is_global", False, "made not global")
+
+    @admin.action(description="Clear all caches: every process loads all functions again", permissions=["publish"])
+    def load_again(self, request: HttpRequest, queryset: QuerySet[Function]) -> None:
+        get_runtime().forget()
+        generation.start_afresh()
+        messages.success(request, "Every process reads and loads all functions again with its next request.")
 
     def _switch(self, request: HttpRequest, queryset: QuerySet[Function], field: str, on: bool, what: str) -> None:
         changed = 0

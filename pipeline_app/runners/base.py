@@ -32,6 +32,13 @@ class Code:
     manifest: Json = field(repr=False, default_factory=dict)
     version: Any = None
     """The id of the version row; None for code that is not stored."""
+    epoch: str = ""
+    """What was loaded in another epoch is not used (``functions_app.generation.start_afresh``)."""
+
+    @property
+    def key(self) -> str:
+        """What a loaded version is kept under: equal keys mean equal code."""
+        return f"{self.function_id}:{self.sha256}:{self.epoch}"
 
 
 @dataclass(slots=True)

@@ -77,7 +77,7 @@ class InlineRunner(Runner):
 
     async def _worker(self, code: Code) -> InlineWorker:
         """Returns the worker of a version, loaded on first use. Raises the worker tree's ``LoadError``."""
-        key = f"{code.function_id}:{code.sha256}"
+        key = code.key
         worker: InlineWorker | None = self._modules.get(key)
         if worker is not None:
             return worker
@@ -92,7 +92,7 @@ class InlineRunner(Runner):
         given = (code.function_id, code.number, code.sha256, code.source)
         loaded: Loaded = await in_thread(self._threads, code.policy.time_limit("load"), loader.load, *given)
         worker = InlineWorker(code, loaded)
-        key = f"{code.function_id}:{code.sha256}"
+        key = code.key
         kept = self._kept.setdefault(code.function_id, deque())
         if key not in kept:
             kept.append(key)

@@ -6,7 +6,6 @@ from typing import Any
 
 from django.core.cache import caches
 from django.core.management.base import BaseCommand
-from django.db import transaction
 
 from functions_app import generation
 from functions_app.runtime import get_runtime
@@ -21,7 +20,5 @@ class Command(BaseCommand):
         get_runtime().forget()
         caches["modules"].clear()
         caches["default"].clear()
-        with transaction.atomic():
-            for half in generation.HALVES:
-                generation.changed(half)
-        self.stdout.write("Cleared. Running servers read functions, keys and users again with their next request.")
+        generation.start_afresh()
+        self.stdout.write("Cleared. Running servers read and load everything again with their next request.")

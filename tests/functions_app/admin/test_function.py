@@ -257,3 +257,14 @@ def test_pages_have_no_inline_script_or_style(admin):
         assert (
             re.findall(r"<script(?![^>]*\bsrc=)(?![^>]*application/json)[^>]*>|<style|\sstyle=|\son\w+=", page) == []
         ), url
+
+
+def test_all_caches_are_cleared_from_the_list(admin, told):
+    from functions_app import generation
+
+    make_function("greeter")
+    before = generation.epoch()
+    data = {"action": "load_again", "_selected_action": ["greeter"]}
+    answer = admin.post("/admin/functions_app/function/", data, follow=True)
+    assert told(answer) == ["Every process reads and loads all functions again with its next request."]
+    assert generation.epoch() != before

@@ -35,9 +35,9 @@ def test_both_generations_are_replaced_and_caches_emptied(db, django_capture_on_
     after = generation.stored()
     assert all(new and new != old for new, old in zip(after, before, strict=True))
     assert generation.publication().read() == after
-    assert Generation.objects.count() == 2
+    assert Generation.objects.count() == 3
     assert caches["default"].get("kept") is None
-    assert out.getvalue() == "Cleared. Running servers read functions, keys and users again with their next request.\n"
+    assert out.getvalue() == "Cleared. Running servers read and load everything again with their next request.\n"
 
 
 def test_a_running_server_reads_everything_again(server):
@@ -52,3 +52,28 @@ def test_a_running_server_reads_everything_again(server):
     server.shell(RENAME_BEHIND_THE_BACK)
     server.manage("clear_function_cache")
     assert names() == ["Renamed"]
+
+
+COUNTER = """
+from functions_app.models import Function
+source = "class Pipe:\\n    def __init__(self):\\n        self.calls = 0\\n    def pipe(self, body):\\n        self.calls += 1\\n        return str(self.calls)\\n"
+function = Function.objects.create_function("counter", "Counter", source)
+function.is_active = True
+function.save()
+"""
+
+
+def test_a_running_server_loads_everything_again(server):
+    key = server.shell(PREPARE).splitlines()[-1]
+    server.shell(COUNTER)
+
+    def count() -> str:
+        body = json.dumps({"model": "counter", "messages": [{"role": "user", "content": "hi"}]}).encode()
+        headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
+        request = urllib.request.Request(f"{server.url}/v1/chat/completions", body, headers)
+        with urllib.request.urlopen(request) as response:
+            return json.load(response)["choices"][0]["message"]["content"]
+
+    assert [count(), count()] == ["1", "2"]
+    server.manage("clear_function_cache")
+    assert count() == "1"
