@@ -79,9 +79,11 @@ class Chain:
 
         Raises ``FunctionError`` when a filter fails whose policy says ``block``.
         """
+        owned = False  # the first body belongs to the request; what a filter returned is the chain's own
         for entry in self.with_hook(hook):
-            outcome = await self._call(entry, hook, body, context, on_event, ask)
+            outcome = await self._call(entry, hook, body, context, on_event, ask, owned)
             if outcome is not None:
+                owned = True
                 body = outcome.value
                 context["metadata"] = adopt(context["metadata"], outcome.metadata)
         return body
@@ -91,16 +93,24 @@ class Chain:
         for entry in self.with_hook("stream"):
             if not chunks:
                 break
-            outcome = await self._call(entry, "stream", chunks, context, on_event, None)
+            outcome = await self._call(entry, "stream", chunks, context, on_event, None, True)
             if outcome is not None:
                 chunks = [chunk for chunk in outcome.value if chunk is not None]
         return chunks
 
     async def _call(
-        self, entry: Entry, hook: str, payload: Any, context: Json, on_event: Callable[[Json], None], ask: Any
+        self,
+        entry: Entry,
+        hook: str,
+        payload: Any,
+        context: Json,
+        on_event: Callable[[Json], None],
+        ask: Any,
+        owned: bool,
     ) -> Outcome | None:
         """Returns how a filter's hook ended; None when it failed and this hook is skipped from here on."""
         started = time.perf_counter()
+        limit = entry.policy.time_limit(hook)
         try:
             worker = self._workers.get(entry.id)
             if worker is None:
@@ -116,7 +126,8 @@ class Chain:
                     self._person.valves_of(entry.id, hook) if wants_user_valves else None,
                     on_event,
                     ask,
-                    entry.policy.time_limit(hook),
+                    limit * len(payload) if hook == "stream" else limit,
+                    owned=owned and entry.policy.on_error != "skip",
                 ),
             )
             if hook != "stream" and not isinstance(outcome.value.get("messages"), list):

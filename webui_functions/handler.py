@@ -168,6 +168,9 @@ async def _send(response: HttpResponseBase, send: Any, state: _State, *, old: bo
         await send({"type": "http.response.body", "body": b"", "more_body": False})
         return
     assert isinstance(response, HttpResponse)
+    if not response.has_header("Content-Length"):
+        # Without it the server would cut the answer into chunks, which HTTP/1.0 does not know.
+        headers.append((b"Content-Length", str(len(response.content)).encode()))
     await send(start)
     state.answered = True
     await send({"type": "http.response.body", "body": response.content, "more_body": False})

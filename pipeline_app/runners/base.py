@@ -61,6 +61,8 @@ class Task:
     ask: Callable[[Json], Awaitable[Any]] | None = None
     time_limit: float | None = None
     first_limit: float | None = None
+    owned: bool = False
+    """Whether nobody else needs ``payload`` any more: a runner may hand it over without a copy."""
     id: str = field(default_factory=lambda: f"call-{next(_numbers)}")
     """Tells the call apart within this process."""
 

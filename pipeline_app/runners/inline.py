@@ -136,7 +136,7 @@ class InlineRunner(Runner):
         return Call(
             worker.loaded,
             task.hook,
-            copy(task.payload),
+            task.payload if task.owned else copy(task.payload),
             task.context,
             task.valves,
             task.user_valves,

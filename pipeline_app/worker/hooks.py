@@ -139,10 +139,14 @@ class Stream:
         return invoke(self._plan, self._call.payload[index], self._arguments)
 
     def _keep(self, result: Any) -> None:
-        answer = jsonable(result) if result else None
-        if answer is not None:
-            self._call.checked(answer, weight(answer), "returned")
-        self._answers.append(answer)
+        self._answers.append(jsonable(result) if result else None)
+
+    def _settle(self) -> None:
+        if weight(self._answers) > self._call.output_limit:
+            for index, answer in enumerate(self._answers):
+                self._call.progress["index"] = index
+                self._call.checked(answer, weight(answer), "returned")
+        self._call.result = self._answers
 
     async def _on_loop(self, first: Any = None) -> Stage | None:
         if first is None:
@@ -152,7 +156,7 @@ class Stream:
         for _ in range(len(self._call.payload) - len(self._answers)):
             result = self._next()
             self._keep(await result if isawaitable(result) else result)
-        self._call.result = self._answers
+        self._settle()
         return None
 
     def _on_thread(self) -> Stage | None:
@@ -162,7 +166,7 @@ class Stream:
             if isawaitable(result):
                 return Stage(False, partial(self._on_loop, result), result)
             self._keep(result)
-        self._call.result = self._answers
+        self._settle()
         return None
 
 

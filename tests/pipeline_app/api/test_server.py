@@ -129,8 +129,10 @@ def test_http_1_0_gets_whole_answers_and_streams_that_end_with_the_connection(se
     answer = raw(served, chat_request(served, "1.0", "greeter"))
     assert answer.startswith(b"HTTP/1.1 200")
     assert b"Good morning" in answer
+    assert b"transfer-encoding" not in answer.lower()
+    assert b"content-length" in answer.lower()
     stream = raw(served, chat_request(served, "1.0", "counter", stream=True))
-    assert b"Transfer-Encoding" not in stream
+    assert b"transfer-encoding" not in stream.lower()
     assert stream.endswith(b"data: [DONE]\n\n")
 
 
