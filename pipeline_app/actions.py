@@ -68,14 +68,13 @@ class Trigger:
                     "action",
                     {"type": "AttributeError", "message": "the class Action has no method 'action'"},
                 )
-            wants_user_valves = action.manifest.get("user_valves") is not None
             metadata = metadata_of(self.body, person, self.model, "")
             task = Task(
                 hook,
                 self.body,
                 {**context_of(self.caller, metadata, self.model), "id": action.id},
                 action.set_valves(hook),
-                person.valves_of(action.id, hook) if wants_user_valves else None,
+                person.valves_of(action, hook),
                 self.events.append,
                 time_limit=action.policy.time_limit("action"),
             )

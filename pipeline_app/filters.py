@@ -115,7 +115,6 @@ class Chain:
             worker = self._workers.get(entry.id)
             if worker is None:
                 worker = self._workers[entry.id] = await self._runner.prepare(entry.code)
-            wants_user_valves = entry.manifest.get("user_valves") is not None
             outcome = await self._runner.call(
                 worker,
                 Task(
@@ -123,7 +122,7 @@ class Chain:
                     payload,
                     {**context, "id": entry.id},
                     entry.set_valves(hook),
-                    self._person.valves_of(entry.id, hook) if wants_user_valves else None,
+                    self._person.valves_of(entry, hook),
                     on_event,
                     ask,
                     limit * len(payload) if hook == "stream" else limit,

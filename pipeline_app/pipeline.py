@@ -145,13 +145,12 @@ class Chat:
     async def _pipe(self, body: Json, sink: Callable[[list[Piece]], Awaitable[None]]) -> None:
         """Calls the pipe and hands on what it gives, as it comes."""
         pipe = self.target.pipe
-        wants_user_valves = pipe.manifest.get("user_valves") is not None
         task = Task(
             "pipe",
             body,
             {**self.context, "id": pipe.id},
             pipe.set_valves("pipe"),
-            self.caller.person.valves_of(pipe.id, "pipe") if wants_user_valves else None,
+            self.caller.person.valves_of(pipe, "pipe"),
             time_limit=pipe.policy.time_limit("pipe"),
             first_limit=pipe.policy.time_limit("first_chunk"),
         )

@@ -144,11 +144,16 @@ class Person:
     def may(self, scope: str) -> bool:
         return not self.scopes or scope in self.scopes
 
-    def valves_of(self, function_id: str, hook: str) -> dict[str, Any]:
-        """Returns what this user set for a function. Raises ``FunctionUnavailable`` when it can't be decrypted."""
-        if function_id in self.user_valves_errors:
-            raise FunctionUnavailable(function_id, hook, self.user_valves_errors[function_id])
-        return self.user_valves.get(function_id, {})
+    def valves_of(self, entry: Entry, hook: str) -> dict[str, Any] | None:
+        """Returns what this user set for a function; None when it has no user valves.
+
+        Raises ``FunctionUnavailable`` when they can't be decrypted.
+        """
+        if entry.manifest.get("user_valves") is None:
+            return None
+        if entry.id in self.user_valves_errors:
+            raise FunctionUnavailable(entry.id, hook, self.user_valves_errors[entry.id])
+        return self.user_valves.get(entry.id, {})
 
 
 class Snapshot:

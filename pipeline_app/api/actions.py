@@ -10,7 +10,6 @@ from rest_framework.request import Request
 from pipeline_app.actions import Trigger
 from pipeline_app.api.base import AsyncAPIView, json_response
 from pipeline_app.api.chat import wrong_type
-from pipeline_app.context import Caller, http_of
 from pipeline_app.errors import RequestError
 from pipeline_app.runtime import engine
 from pipeline_app.snapshot import snapshot
@@ -39,9 +38,7 @@ class ActionView(AsyncAPIView):
 
     async def post(self, request: Request, action_id: str) -> HttpResponse:
         body = check_action(self.body())
-        plain = request._request
-        caller = Caller(self.person, plain.id, http_of(plain.scope))  # type: ignore[attr-defined]
-        trigger = Trigger(engine.runner, await snapshot.functions(), caller, action_id, body)
+        trigger = Trigger(engine.runner, await snapshot.functions(), self.caller(), action_id, body)
         run = {"X-Run-ID": str(trigger.record.id)}
         try:
             result = await trigger.run()

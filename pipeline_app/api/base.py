@@ -18,6 +18,7 @@ from rest_framework.views import APIView
 
 from pipeline_app import wire
 from pipeline_app.api.auth import bearer
+from pipeline_app.context import Caller, http_of
 from pipeline_app.errors import RequestError
 from pipeline_app.snapshot import Person, snapshot
 
@@ -161,6 +162,11 @@ class AsyncAPIView(APIView):
     def person(self) -> Person:
         found: Person = self.request.user  # type: ignore[assignment]
         return found
+
+    def caller(self) -> Caller:
+        """Returns where the request came from, as functions are told of it."""
+        plain = self.request._request
+        return Caller(self.person, plain.id, http_of(plain.scope))  # type: ignore[attr-defined]
 
     def body(self) -> Json:
         """Returns the request's JSON object. Raises ``RequestError`` for anything else."""

@@ -14,7 +14,6 @@ from rest_framework.request import Request
 
 from pipeline_app import wire
 from pipeline_app.api.base import AsyncAPIView, json_response
-from pipeline_app.context import Caller, http_of
 from pipeline_app.errors import RequestError
 from pipeline_app.events import Channel
 from pipeline_app.pipeline import Chat
@@ -98,9 +97,7 @@ class ChatCompletionsView(AsyncAPIView):
 
     async def post(self, request: Request) -> HttpResponseBase:
         body = check_chat(self.body())
-        plain = request._request
-        caller = Caller(self.person, plain.id, http_of(plain.scope))  # type: ignore[attr-defined]
-        chat = Chat(engine.runner, engine.catalog, await snapshot.functions(), caller, body)
+        chat = Chat(engine.runner, engine.catalog, await snapshot.functions(), self.caller(), body)
         run = {"X-Run-ID": str(chat.record.id)}
         try:
             if body.get("stream"):

@@ -9,7 +9,6 @@ from rest_framework.request import Request
 
 from pipeline_app import wire
 from pipeline_app.api.base import AsyncAPIView, json_response
-from pipeline_app.context import Caller, http_of
 from pipeline_app.errors import ModelNotFound
 from pipeline_app.pipes import described, find, target_model
 from pipeline_app.runtime import engine
@@ -25,10 +24,6 @@ class ModelsView(AsyncAPIView):
         functions = await snapshot.functions()
         found = await engine.catalog.models(functions, self.caller())
         return json_response(wire.model_list(wire.model(model["id"], model["created"]) for model, _, _ in found))
-
-    def caller(self) -> Caller:
-        plain = self.request._request
-        return Caller(self.person, plain.id, http_of(plain.scope))  # type: ignore[attr-defined]
 
 
 class ModelView(ModelsView):
