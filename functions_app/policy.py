@@ -48,6 +48,7 @@ GRANTS: Mapping[str, str] = MappingProxyType(
 )
 DEFAULT_GRANTS = ("events", "models", "files", "chats", "users.read")
 SYNC_SHARE = 128
+MEMORY_PER_THREAD_MB = 4
 MOST = 2**31 - 1
 
 _MODULE = re.compile(r"[^\W\d]\w*\Z")
@@ -79,12 +80,12 @@ class Policy:
 
     @property
     def sync_concurrency(self) -> int:
-        """How many of the concurrent calls may be of sync hooks, which hold a thread each."""
-        return min(SYNC_SHARE, self.concurrency)
+        """How many of the concurrent calls may be of sync hooks: each holds a thread, and a thread needs memory."""
+        return max(1, min(SYNC_SHARE, self.concurrency, self.memory_mb // MEMORY_PER_THREAD_MB, self.threads - 8))
 
     def refused_imports(self, modules: Iterable[str]) -> list[str]:
         """Returns which of the modules the import rule refuses."""
-        tops = sorted({module.partition(".")[0] for module in modules})
+        tops = sorted({module.partition(".")[0] for module in modules} - {"__future__"})
         if "allow" in self.imports:
             return [module for module in tops if module not in self.imports["allow"]]
         return [module for module in tops if module in self.imports.get("deny", ())]
@@ -126,10 +127,9 @@ class Policy:
         A ceiling caps numbers, sets the widest network, limits ``allow`` and ``grants`` to its own
         entries and is the least isolation; import rules of both hold.
         """
-        # FUNCTIONS_MIN_ISOLATION comes with the runners that have levels.
-        least = getattr(settings, "FUNCTIONS_MIN_ISOLATION", "")
+        least = settings.FUNCTIONS_MIN_ISOLATION
         layers = [
-            cls.clean({"imports": settings.FUNCTIONS_IMPORTS or None, "min_isolation": least or None}),
+            cls.clean({"imports": settings.FUNCTIONS_IMPORTS or None, "min_isolation": least}),
             cls.clean(settings_policy.get("defaults") or {}),
             stored,
         ]

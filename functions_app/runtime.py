@@ -55,7 +55,7 @@ class Runtime(Protocol):
         """Returns the JSON schema with dynamic options resolved, None when there is none. Raises ``LoadError``."""
 
     def run(self, version: FunctionVersion, hook: str, **given: Any) -> dict[str, Any]:
-        """Tries one hook: ``{"result", "events", "logs", "error", "timing"}``; a failing hook is an answer."""
+        """Tries one hook: ``{"result", "events", "calls", "logs", "error", "timing", "run"}``, also of a failure."""
 
     def forget(self, function_id: str | None = None) -> None:
         """Drops what is loaded of one function, or of all."""

@@ -57,9 +57,16 @@ class Trigger:
 
     async def run(self) -> Any:
         """Returns what the action returned. Raises ``FunctionError``."""
+        hook = "action" if self.action.has("action") else "run"
+        try:
+            with self.record:
+                return await self._run(hook)
+        finally:
+            self.record.end()
+
+    async def _run(self, hook: str) -> Any:
         action, person = self.action, self.caller.person
-        hook = "action" if action.has("action") else "run"
-        started = time.perf_counter()
+        started, waited = time.perf_counter(), 0.0
         outcome, failure = Outcome(), None
         try:
             if not action.has(hook):
@@ -77,22 +84,21 @@ class Trigger:
                 person.valves_of(action, hook),
                 self.events.append,
                 time_limit=action.policy.time_limit("action"),
+                caller=person,
             )
             worker = await self.runner.prepare(action.code)
+            waited = time.perf_counter() - started
             try:
+                self.record.begin(task)
                 outcome = await self.runner.call(worker, task)
             finally:
+                self.record.done(task)
                 worker.release()
         except FunctionError as error:
             failure = error
-            outcome.wall, outcome.output = time.perf_counter() - started, error.output
-            self.record.fail(error)
-            raise
-        except BaseException:
-            self.record.cancel()
-            outcome.wall = time.perf_counter() - started
+            outcome.output = error.output
             raise
         finally:
-            self.record.step(action.code, hook, outcome, failure)
-            self.record.end()
+            outcome.wall = outcome.wall or time.perf_counter() - started
+            self.record.step(action.code, hook, outcome, failure, waited=waited)
         return outcome.value

@@ -9,3 +9,8 @@ class PipelineAppConfig(AppConfig):
     name = "pipeline_app"
     verbose_name = "Serving"
     default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        from pipeline_app import checks
+
+        checks.register()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 
@@ -44,6 +45,16 @@ class ModelNotFound(RequestError):
         )
 
 
+class RunStopped(RequestError):
+    """Somebody stopped the request while its functions ran."""
+
+    status = 409
+    type = "function_error"
+
+    def __init__(self, run: str, by: str) -> None:
+        super().__init__(f"Run {run} was stopped by {by}.", code="run_stopped", headers={"x-should-retry": "false"})
+
+
 class FunctionError(RequestError):
     """A function failed. ``data`` is what the worker told: type, message, line, traceback, status, detail.
 
@@ -58,6 +69,8 @@ class FunctionError(RequestError):
         self.hook = hook
         self.data = data
         self.output: list[dict[str, Any]] = data.get("output") or []
+        self.outcome: Any = None
+        """What the call cost until it failed (``runners.base.Outcome``), where a runner knows it."""
         status = data.get("status")
         chosen = isinstance(status, int) and 400 <= status <= 599
         super().__init__(
@@ -81,18 +94,56 @@ class FunctionError(RequestError):
 
 
 class FunctionUnavailable(FunctionError):
-    """A function can't be run at all: it does not load, or its valves can't be read."""
+    """A function can't be run at all: it does not load, its valves can't be read, or it crashes again and again.
+
+    ``retry_after`` is in seconds, where waiting helps.
+    """
 
     status = 503
 
-    def __init__(self, function_id: str, hook: str, message: str, data: dict[str, Any] | None = None) -> None:
+    def __init__(
+        self,
+        function_id: str,
+        hook: str,
+        message: str,
+        data: dict[str, Any] | None = None,
+        *,
+        code: str = "function_unavailable",
+        retry_after: float | None = None,
+    ) -> None:
         super().__init__(
             function_id,
             hook,
             {"type": "Unavailable", "message": message, "line": None, "traceback": "", **(data or {}), "status": None},
-            code="function_unavailable",
+            code=code,
         )
+        if retry_after is not None:
+            self.headers["Retry-After"] = str(max(1, math.ceil(retry_after)))
         self.message = f"Function '{function_id}' can't be run: {message}"
+        self.args = (self.message,)
+
+    @classmethod
+    def not_loading(cls, function_id: str, data: dict[str, Any]) -> FunctionUnavailable:
+        """Returns the error of a version that does not load; ``data`` is what the worker told of it."""
+        line = f" (line {data['line']})" if data.get("line") else ""
+        return cls(function_id, "load", f"{data['type']}: {data['message']}{line}", data)
+
+
+class Busy(FunctionError):
+    """A function has as many calls as its policy allows, and no place became free in time: nothing has run."""
+
+    status = 429
+
+    def __init__(self, function_id: str, hook: str, message: str, *, retry_after: float) -> None:
+        super().__init__(
+            function_id,
+            hook,
+            {"type": "Busy", "message": message, "line": None, "traceback": ""},
+            code="function_busy",
+        )
+        self.type = "rate_limit_error"
+        self.headers = {"Retry-After": str(max(1, math.ceil(retry_after)))}
+        self.message = f"Function '{function_id}' is busy: {message}"
         self.args = (self.message,)
 
 
@@ -109,4 +160,20 @@ class SandboxLimit(FunctionError):
         )
         self.status = status
         self.message = f"Function '{function_id}' was stopped in {hook}: {message}"
+        self.args = (self.message,)
+
+
+class WorkerDied(FunctionError):
+    """The process that a function ran in ended during the call. What it had begun is not begun again."""
+
+    status = 502
+
+    def __init__(self, function_id: str, hook: str, message: str) -> None:
+        super().__init__(
+            function_id,
+            hook,
+            {"type": "WorkerDied", "message": message, "line": None, "traceback": ""},
+            code="worker_died",
+        )
+        self.message = f"The worker of function '{function_id}' ended during {hook}: {message}"
         self.args = (self.message,)

@@ -109,36 +109,40 @@ class Chain:
         owned: bool,
     ) -> Outcome | None:
         """Returns how a filter's hook ended; None when it failed and this hook is skipped from here on."""
-        started = time.perf_counter()
+        started, waited = time.perf_counter(), 0.0
         limit = entry.policy.time_limit(hook)
         try:
             worker = self._workers.get(entry.id)
             if worker is None:
                 worker = self._workers[entry.id] = await self._runner.prepare(entry.code)
-            outcome = await self._runner.call(
-                worker,
-                Task(
-                    hook,
-                    payload,
-                    {**context, "id": entry.id},
-                    entry.set_valves(hook),
-                    self._person.valves_of(entry, hook),
-                    on_event,
-                    ask,
-                    limit * len(payload) if hook == "stream" else limit,
-                    owned=owned and entry.policy.on_error != "skip",
-                ),
+                waited = time.perf_counter() - started
+            task = Task(
+                hook,
+                payload,
+                {**context, "id": entry.id},
+                entry.set_valves(hook),
+                self._person.valves_of(entry, hook),
+                on_event,
+                ask,
+                limit * len(payload) if hook == "stream" else limit,
+                owned=owned and entry.policy.on_error != "skip",
+                caller=self._person,
             )
+            self._record.begin(task)
+            try:
+                outcome = await self._runner.call(worker, task)
+            finally:
+                self._record.done(task)
             if hook != "stream" and not isinstance(outcome.value.get("messages"), list):
                 raise FunctionError(entry.id, hook, NO_MESSAGES)
         except FunctionError as error:
-            self._record.step(entry.code, hook, Outcome(wall=time.perf_counter() - started, output=error.output), error)
-            if entry.policy.on_error != "skip":
+            self._record.step(entry.code, hook, error.outcome or Outcome(wall=time.perf_counter() - started), error)
+            if entry.policy.on_error != "skip" or self._record.stopping:
                 raise
             self._skipped.add((entry.id, hook))
             count_skip(entry.id, hook)
             logger.warning("Filter '%s' failed in %s and was skipped: %s", entry.id, hook, error.message)
             on_event({"type": SKIPPED, "data": {"filter": entry.id, "hook": hook, "error": error.message}})
             return None
-        self._record.step(entry.code, hook, outcome)
+        self._record.step(entry.code, hook, outcome, waited=waited)
         return outcome

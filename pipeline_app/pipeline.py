@@ -6,6 +6,7 @@ No ``try`` about author code is here: the runner turns every failure into a ``Fu
 from __future__ import annotations
 
 import asyncio
+import time
 import uuid
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -13,7 +14,7 @@ from typing import Any
 from pipeline_app import wire
 from pipeline_app.answer import Head, Piece, Reader, Transcript, delta_of
 from pipeline_app.context import Caller, context_of, metadata_of
-from pipeline_app.errors import FunctionError
+from pipeline_app.errors import FunctionError, RunStopped
 from pipeline_app.events import AT_ONCE, CARRY_TEXT, OUTLET, Channel
 from pipeline_app.filters import Chain, chain
 from pipeline_app.pipes import Catalog, find, target_model
@@ -107,13 +108,8 @@ class Chat:
 
     async def _recorded(self, answer: Callable[[], Awaitable[Any]]) -> Any:
         try:
-            return await answer()
-        except asyncio.CancelledError:
-            self.record.cancel()
-            raise
-        except BaseException as error:
-            self.record.fail(error)
-            raise
+            with self.record:
+                return await answer()
         finally:
             self._finish()
 
@@ -153,14 +149,22 @@ class Chat:
             self.caller.person.valves_of(pipe, "pipe"),
             time_limit=pipe.policy.time_limit("pipe"),
             first_limit=pipe.policy.time_limit("first_chunk"),
+            caller=self.caller.person,
         )
+        started = time.perf_counter()
         try:
             worker = await self.runner.prepare(pipe.code)
         except FunctionError as error:
-            self.record.step(pipe.code, "load", Outcome(), error)
+            self.record.step(pipe.code, "load", Outcome(wall=time.perf_counter() - started), error)
+            raise
+        waited = time.perf_counter() - started
+        failure: FunctionError | None = None
+        try:
+            self.record.begin(task)
+        except RunStopped:
+            worker.release()
             raise
         stream = self.runner.stream(worker, task)
-        failure: FunctionError | None = None
         self._pipe_began = True
         try:
             async for items in stream:
@@ -173,7 +177,8 @@ class Chat:
         finally:
             await stream.aclose()
             worker.release()
-            self.record.step(pipe.code, "pipe", stream.outcome, failure)
+            self.record.done(task)
+            self.record.step(pipe.code, "pipe", stream.outcome, failure, waited=waited)
 
     async def _through_stream_filters(self, pieces: list[Piece], tell: Callable[[Json], None]) -> list[Piece]:
         if not self.filters.with_hook("stream"):
@@ -235,13 +240,14 @@ class Chat:
         return message
 
     def _finish(self) -> None:
-        """Lets go of workers and record; first lets the outlets see what a client left behind who went early."""
+        """Lets go of workers and record; first lets the outlets see what went out of an answer cut short."""
         if (
             self._pipe_began
             and self._outlet is None
-            and self.record.outcome == "cancelled"
+            and self.record.outcome in ("cancelled", "stopped")
             and self.filters.with_hook("outlet")
         ):
+            self.record.stopping = False
             self._outlet = asyncio.create_task(self._outlets(lambda event: None))
         if self._outlet is None or self._outlet.done():
             self._let_go(None)

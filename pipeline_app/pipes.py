@@ -149,6 +149,7 @@ class Catalog:
                         {**context_of(caller, metadata, model), "id": pipe.id},
                         pipe.set_valves("pipes"),
                         time_limit=pipe.policy.time_limit("pipes"),
+                        caller=caller.person,
                     )
                     outcome = await runner.call(worker, task)
                 finally:

@@ -11,14 +11,16 @@ from datetime import datetime
 from typing import Any
 
 from django.conf import settings
-from django.db import DatabaseError
+from django.db import DatabaseError, transaction
 from django.utils import timezone
 
+from functions_app.fields import storable
 from pipeline_app.database import in_database
-from pipeline_app.errors import FunctionError
-from pipeline_app.models import ApiKey, Run
-from pipeline_app.runners.base import Code, Outcome
+from pipeline_app.errors import FunctionError, RunStopped, SandboxLimit
+from pipeline_app.models import ApiKey, Destination, Run, Trip, Usage
+from pipeline_app.runners.base import Code, Outcome, Runner, Task
 from pipeline_app.snapshot import Person
+from pipeline_app.usage import Tally
 
 logger = logging.getLogger(__name__)
 
@@ -28,23 +30,37 @@ WAITING_MOST = 20_000
 """How many runs wait to be written before the oldest are dropped: a database that is gone must not fill the memory."""
 ERROR_LENGTH = 2_000
 TRACEBACK_LENGTH = 20_000
+STOP_SECONDS = 1.0
+"""How long a stopped request may take to end by itself before it is cancelled where it stands."""
+END_SECONDS = 5.0
+"""How long whoever stops a request waits for its end after that."""
 
-
-def storable(value: Any) -> Any:
-    """Returns JSON data without what PostgreSQL can't store in text: NUL and lone surrogates become U+FFFD."""
-    if isinstance(value, str):
-        return value.replace("\x00", "\ufffd").encode("utf-8", "surrogatepass").decode("utf-8", "replace")
-    if isinstance(value, dict):
-        return {storable(name): storable(item) for name, item in value.items()}
-    if isinstance(value, list):
-        return [storable(item) for item in value]
-    return value
+running: dict[uuid.UUID, Record] = {}
+"""The requests of this process that run functions now."""
 
 
 class Record:
-    """One request, while its functions run."""
+    """One request, while its functions run. ``with record:`` around its work notes how that ended.
 
-    __slots__ = ("_clock", "error", "id", "kind", "model", "outcome", "person", "request_id", "started", "steps")
+    Work that somebody stopped ends in ``RunStopped``, whatever it was doing.
+    """
+
+    __slots__ = (
+        "_calls",
+        "_clock",
+        "_task",
+        "error",
+        "id",
+        "kind",
+        "model",
+        "outcome",
+        "person",
+        "request_id",
+        "started",
+        "steps",
+        "stopped",
+        "stopping",
+    )
 
     def __init__(self, person: Person, request_id: str, kind: str, model: str) -> None:
         self.id = uuid.uuid4()
@@ -57,16 +73,72 @@ class Record:
         self._clock = time.perf_counter()
         self.outcome: str = Run.Outcome.SUCCEEDED
         self.error = ""
+        self.stopped = ""
+        """Who stopped it; empty when nobody did."""
+        self.stopping = False
+        """Whether no call may begin any more."""
+        self._calls: set[str] = set()
+        self._task: asyncio.Task[Any] | None = None
 
-    def step(self, code: Code, hook: str, outcome: Outcome, error: FunctionError | None = None) -> None:
-        """Adds one call of one hook. Calls of ``stream`` hooks of one function are one step."""
+    def __enter__(self) -> None:
+        running[self.id] = self
+        self._task = asyncio.current_task()
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: Any) -> None:
+        if error is None:
+            return
+        if self.stopped and isinstance(error, FunctionError | asyncio.CancelledError):
+            if isinstance(error, asyncio.CancelledError) and self._task is not None:
+                self._task.uncancel()
+            stop = RunStopped(str(self.id), self.stopped)
+            self.fail(stop)
+            raise stop from None
+        if isinstance(error, asyncio.CancelledError):
+            self.outcome = Run.Outcome.CANCELLED
+        else:
+            self.fail(error)
+
+    def begin(self, task: Task) -> None:
+        """Notes that a call begins. Raises ``RunStopped`` when the run was stopped before."""
+        if self.stopping:
+            raise RunStopped(str(self.id), self.stopped)
+        self._calls.add(task.id)
+
+    def done(self, task: Task) -> None:
+        """Notes that a call has ended."""
+        self._calls.discard(task.id)
+
+    async def stop(self, runner: Runner, by: str) -> None:
+        """Stops the calls under way and lets no other begin; returns when the request has ended."""
+        self.stopped, self.stopping = by, True
+        reached = [await runner.cancel(call) for call in list(self._calls)]
+        task = self._task
+        if task is not None and not task.done():
+            if any(reached):
+                await asyncio.wait({task}, timeout=STOP_SECONDS)
+            if not task.done():  # it waits for something else: a place, a worker, a client that does not read
+                task.cancel()
+                await asyncio.wait({task}, timeout=END_SECONDS)
+
+    def step(
+        self, code: Code, hook: str, outcome: Outcome, error: FunctionError | None = None, *, waited: float = 0.0
+    ) -> None:
+        """Adds one call of one hook. Calls of ``stream`` hooks of one function are one step.
+
+        Of a call that failed, what its error knows of it is taken. ``waited`` is how long its worker was waited for.
+        """
+        outcome = (error.outcome if error is not None else None) or outcome
         step: Json = {
             "function": code.function_id,
             "version": code.number,
             "hook": hook,
+            "queue_ms": round((waited + outcome.queue) * 1000, 3),
             "wall_ms": round(outcome.wall * 1000, 3),
             "cpu_ms": None if outcome.cpu is None else round(outcome.cpu * 1000, 3),
+            "memory_mb": None if outcome.memory_mb is None else round(outcome.memory_mb, 1),
         }
+        if why := self._exit(outcome, error):
+            step["exit"] = why
         if error is not None:
             step["error"] = {
                 "type": storable(error.data.get("type")),
@@ -79,7 +151,10 @@ class Record:
         last = self._last_stream_step(code.function_id) if hook == "stream" and error is None else None
         if last is not None:
             last["wall_ms"] = round(last["wall_ms"] + step["wall_ms"], 3)
+            last["queue_ms"] = round(last["queue_ms"] + step["queue_ms"], 3)
             last["calls"] = last.get("calls", 1) + 1
+            if step["memory_mb"] is not None:
+                last["memory_mb"] = max(last["memory_mb"] or 0, step["memory_mb"])
             if step["cpu_ms"] is not None:
                 last["cpu_ms"] = round((last["cpu_ms"] or 0) + step["cpu_ms"], 3)
             if outcome.output:
@@ -91,17 +166,28 @@ class Record:
         own = (s for s in reversed(self.steps) if s["function"] == function_id and s["hook"] == "stream")
         return next(own, None)
 
-    def fail(self, error: BaseException) -> None:
-        self.outcome = Run.Outcome.FAILED
-        self.error = str(getattr(error, "message", None) or error)[:ERROR_LENGTH]
+    def _exit(self, outcome: Outcome, error: FunctionError | None) -> str | None:
+        """Returns why the server ended a call, or how its worker ended; None when it ended by itself."""
+        if outcome.exit:
+            return outcome.exit
+        if isinstance(error, SandboxLimit):
+            return error.code
+        return "stopped" if error is not None and self.stopping else None
 
-    def cancel(self) -> None:
-        self.outcome = Run.Outcome.CANCELLED
+    def fail(self, error: BaseException) -> None:
+        self.outcome = Run.Outcome.STOPPED if isinstance(error, RunStopped) else Run.Outcome.FAILED
+        self.error = str(getattr(error, "message", None) or error)[:ERROR_LENGTH]
 
     def end(self) -> None:
         """Hands the record over for writing, when any function ran."""
+        running.pop(self.id, None)
         if self.steps:
             log.add(self, (time.perf_counter() - self._clock) * 1000)
+
+    def to_wire(self, *, inside: bool) -> Json:
+        """Returns the run so far, as clients see it."""
+        wire = self.row((time.perf_counter() - self._clock) * 1000).to_wire(inside=inside)
+        return {**wire, "outcome": "running", "error": None}
 
     def row(self, wall_ms: float) -> Run:
         return Run(
@@ -119,17 +205,20 @@ class Record:
 
 
 class RunLog:
-    """Records that wait to be written, and keys that were used."""
+    """Records that wait to be written, totals that grow, and keys that were used."""
 
     def __init__(self) -> None:
         self._waiting: list[tuple[Record, float]] = []
+        self._tally = Tally()
         self._used: dict[Any, float] = {}
         self._lock = threading.Lock()
+        self._writing = threading.Lock()
         self._pruned = 0.0
 
     def add(self, record: Record, wall_ms: float) -> None:
         with self._lock:
             self._waiting.append((record, wall_ms))
+            self._tally.add(record.steps)
             if len(self._waiting) > WAITING_MOST:
                 del self._waiting[: WAITING_MOST // 10]
                 logger.error(
@@ -142,22 +231,34 @@ class RunLog:
 
     def write(self) -> int:
         """Writes what waits; returns how many runs. What can't be written now is kept for the next time."""
-        with self._lock:
-            waiting, self._waiting = self._waiting, []
-            used, self._used = self._used, {}
-        try:
-            Run.objects.bulk_create([record.row(wall_ms) for record, wall_ms in waiting], batch_size=500)
-            for key_id, when in used.items():
-                moment = datetime.fromtimestamp(when, tz=timezone.get_default_timezone())
-                ApiKey.objects.filter(pk=key_id).update(last_used_at=moment)
-            if time.monotonic() - self._pruned > 600:
-                self._pruned = time.monotonic()
-                Run.objects.prune(settings.FUNCTIONS_RUN_DAYS, settings.FUNCTIONS_RUN_ROWS)
-        except DatabaseError:
+        with self._writing:  # one at a time: an older sum must not be written over a newer one
             with self._lock:
-                self._waiting[:0] = waiting
-            raise
-        return len(waiting)
+                waiting, self._waiting = self._waiting, []
+                used, self._used = self._used, {}
+                sums = self._tally.rows()
+            try:
+                with transaction.atomic():
+                    Run.objects.bulk_create([record.row(wall_ms) for record, wall_ms in waiting], batch_size=500)
+                    Usage.objects.put(sums)
+                    for key_id, when in used.items():
+                        moment = datetime.fromtimestamp(when, tz=timezone.get_default_timezone())
+                        ApiKey.objects.filter(pk=key_id).update(last_used_at=moment)
+            except DatabaseError:
+                with self._lock:
+                    self._waiting[:0] = waiting
+                raise
+            with self._lock:
+                self._tally.written(sums)
+            self._prune()
+            return len(waiting)
+
+    def _prune(self) -> None:
+        """Keeps the tables at their size, now and then."""
+        if time.monotonic() - self._pruned > 600:
+            self._pruned = time.monotonic()
+            Run.objects.prune(settings.FUNCTIONS_RUN_DAYS, settings.FUNCTIONS_RUN_ROWS)
+            for rows in (Usage.objects, Destination.objects, Trip.objects):
+                rows.prune(settings.FUNCTIONS_RUN_DAYS)
 
     async def keep_writing(self) -> None:
         """Writes once an interval until cancelled, and once more then."""

@@ -10,28 +10,45 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import gc
+import logging
+import os
+import socket
 import threading
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from django.conf import settings
+from django.db import DatabaseError
+from django.utils import timezone
 from django.utils.module_loading import import_string
 
 from functions_app import generation
 from functions_app.policy import Policy
 from functions_app.runtime import Scope
+from pipeline_app.database import in_database
+from pipeline_app.hostcalls import HostCalls
+from pipeline_app.models import Trip
 from pipeline_app.pipes import Catalog
 from pipeline_app.runners.base import Code, Runner
+from pipeline_app.runners.breaker import Opening
+from pipeline_app.runners.destinations import log as destinations
+from pipeline_app.runners.elsewhere import Elsewhere
 from pipeline_app.runs import log
 from pipeline_app.snapshot import snapshot
 
 if TYPE_CHECKING:
     from functions_app.models import FunctionVersion, User
 
+logger = logging.getLogger(__name__)
+
 T = TypeVar("T")
 
-RUNNERS = {"inline": "pipeline_app.runners.inline.InlineRunner"}
+RUNNERS = {
+    "inline": "pipeline_app.runners.inline.InlineRunner",
+    "process": "pipeline_app.runners.process.ProcessRunner",
+}
 """The values of ``FUNCTIONS_RUNNER``."""
 
 
@@ -46,12 +63,18 @@ class Engine:
 
     @property
     def runner(self) -> Runner:
-        """The runner, made on first use."""
-        if self._runner is None:
+        """The runner, made on first use, as the running loop may use it."""
+        runner = self._runner
+        if runner is None:
             with self._lock:
-                if self._runner is None:
-                    self._runner = import_string(RUNNERS[settings.FUNCTIONS_RUNNER])()
-        return self._runner
+                runner = self._runner = self._runner or _runner()
+        if not runner.one_loop:
+            return runner
+        try:
+            here = asyncio.get_running_loop()
+        except RuntimeError:
+            return runner
+        return runner if here is self._loop else Elsewhere(runner, self.loop)
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop:
@@ -71,14 +94,23 @@ class Engine:
             future.cancel()
             raise
 
+    async def _move_to(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Takes a loop; a runner that has lived on another one ends there."""
+        with self._lock:
+            old, runner = self._loop, self._runner
+            self._loop, self._runner = loop, None
+        if old is not None and runner is not None and not old.is_closed():
+            await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(runner.close(), old))
+
     @asynccontextmanager
     async def serving(self) -> AsyncIterator[None]:
         """Holds while the server runs: takes its loop, keeps writing runs, watches generations; then stops all."""
-        with self._lock:
-            self._loop = asyncio.get_running_loop()
+        await self._move_to(asyncio.get_running_loop())
+        await self.runner.open()
         tasks = [
             asyncio.create_task(snapshot.watch(), name="generation watch"),
             asyncio.create_task(log.keep_writing(), name="run writer"),
+            asyncio.create_task(destinations.keep_writing(), name="destination writer"),
         ]
         # What is loaded by now stays: looking through it again and again cost a tenth of all CPU time.
         gc.collect()
@@ -90,6 +122,8 @@ class Engine:
             gc.unfreeze()
             if self._runner is not None:
                 await self._runner.close()
+            if _noting:
+                await asyncio.wait(_noting)
             for task in tasks:
                 task.cancel()
             await asyncio.wait(tasks)
@@ -98,6 +132,43 @@ class Engine:
 
 
 engine = Engine()
+
+
+def _runner() -> Runner:
+    """Returns the runner that the settings name."""
+    made: Runner
+    if settings.FUNCTIONS_RUNNER == "process":
+        made = import_string(RUNNERS["process"])(
+            host_calls=HostCalls(),
+            on_trip=_note_trip,
+            idle_seconds=settings.FUNCTIONS_WORKER_IDLE,
+            memory_mb=settings.FUNCTIONS_WORKER_MEMORY_MB,
+        )
+    else:
+        made = import_string(RUNNERS[settings.FUNCTIONS_RUNNER])(host_calls=HostCalls())
+    return made
+
+
+_noting: set[asyncio.Task[Any]] = set()
+
+
+def _note_trip(opening: Opening) -> None:
+    """Writes down that a breaker opened, off the path of requests."""
+
+    def note() -> None:
+        until = datetime.fromtimestamp(opening.until, tz=timezone.get_default_timezone())
+        process = f"{socket.gethostname()}:{os.getpid()}"
+        Trip.objects.note(opening.function_id, opening.number, until, opening.reason, opening.log, process)
+
+    async def write() -> None:
+        try:
+            await in_database(note)
+        except DatabaseError:
+            logger.exception("That '%s' crashed too often could not be written down", opening.function_id)
+
+    task = asyncio.get_running_loop().create_task(write(), name="note trip")
+    _noting.add(task)
+    task.add_done_callback(_noting.discard)
 
 
 def code_of(version: FunctionVersion) -> Code:
@@ -110,7 +181,7 @@ def code_of(version: FunctionVersion) -> Code:
         Policy.resolve(version.function.policy, settings.FUNCTIONS_POLICY),
         version.manifest or {},
         version.pk,
-        generation.epoch(),
+        generation.epoch() + version.function.epoch,
     )
 
 

@@ -128,6 +128,8 @@ class Person:
     user_valves: dict[str, dict[str, Any]] = field(repr=False)
     user_valves_errors: dict[str, str] = field(repr=False)
     default_filters: dict[str, Any] = field(default_factory=dict)
+    permissions: frozenset[str] = field(default_factory=frozenset, repr=False)
+    """Django's permissions, as ``app.codename``; left empty for admins, who have all."""
 
     # What DRF's classes ask of request.user.
     is_authenticated = True
@@ -143,6 +145,10 @@ class Person:
 
     def may(self, scope: str) -> bool:
         return not self.scopes or scope in self.scopes
+
+    def can(self, permission: str) -> bool:
+        """Whether this person holds one of Django's permissions."""
+        return self.is_admin or permission in self.permissions
 
     def valves_of(self, entry: Entry, hook: str) -> dict[str, Any] | None:
         """Returns what this user set for a function; None when it has no user valves.
@@ -244,7 +250,9 @@ class Snapshot:
         if epoch != old.epoch:
             old, self._ciphers = Functions(b"", {}, {}, ()), {}
         rows = list(
-            Function.objects.active().only("id", "name", "kind", "live_id", "is_global", "created_at", "meta", "policy")
+            Function.objects.active().only(
+                "id", "name", "kind", "live_id", "is_global", "created_at", "meta", "policy", "epoch"
+            )
         )
         held = {function_id: entry.code for function_id, entry in old.entries.items()}
         fresh: list[Any] = [row.live_id for row in rows if row.id not in held or held[row.id].version != row.live_id]
@@ -253,13 +261,14 @@ class Snapshot:
         entries: dict[str, Entry] = {}
         for row in rows:
             policy = Policy.resolve(row.policy, settings.FUNCTIONS_POLICY)
+            own = epoch + row.epoch
             version = versions.get(row.live_id)  # type: ignore[arg-type]  # active ones have a live version
             if version is not None:
                 manifest = version.manifest or {}
-                code = Code(row.id, version.number, version.sha256, version.source, policy, manifest, version.pk, epoch)
+                code = Code(row.id, version.number, version.sha256, version.source, policy, manifest, version.pk, own)
             else:
                 was = held[row.id]
-                code = Code(row.id, was.number, was.sha256, was.source, policy, was.manifest, was.version, epoch)
+                code = Code(row.id, was.number, was.sha256, was.source, policy, was.manifest, was.version, own)
             values, error = valves.get(row.id, ({}, ""))
             entries[row.id] = Entry(
                 id=row.id,
@@ -371,6 +380,7 @@ def person_of(user: User, key: ApiKey | None = None) -> Person:
         expires_at=key.expires_at if key else None,
         user_valves=values,
         user_valves_errors=errors,
+        permissions=frozenset() if user.is_superuser else frozenset(user.get_all_permissions()),
     )
 
 

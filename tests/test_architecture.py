@@ -43,7 +43,9 @@ def test_the_worker_imports_only_the_standard_library_itself_and_base_packages_l
     found = []
     for path in sorted(WORKER.rglob("*.py")):
         tree = ast.parse(path.read_text())
-        at_import = {id(node) for node in tree.body}
+        # What stands in for ``open_webui`` is imported by author code, and under that name.
+        stands_in = WORKER / "compat" / "open_webui" in path.parents
+        at_import = set() if stands_in else {id(node) for node in tree.body}
         for node in ast.walk(tree):
             if isinstance(node, ast.Import):
                 names = [alias.name for alias in node.names]
@@ -54,6 +56,8 @@ def test_the_worker_imports_only_the_standard_library_itself_and_base_packages_l
             for name in names:
                 top = name.partition(".")[0]
                 if top in sys.stdlib_module_names:
+                    continue
+                if stands_in and name == "pipeline_app.worker.hosts":
                     continue
                 if top in BASE_PACKAGES_OF_THE_WORKER and id(node) not in at_import:
                     continue

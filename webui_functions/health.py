@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.conf import settings
 from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 from django.http import HttpRequest, HttpResponse
@@ -12,6 +13,7 @@ from rest_framework.exceptions import PermissionDenied
 from rest_framework.request import Request
 
 from functions_app import generation
+from functions_app.policy import ISOLATION_LEVELS
 from pipeline_app.api.base import AsyncAPIView, json_response
 from pipeline_app.database import in_database
 from pipeline_app.runtime import engine
@@ -24,7 +26,7 @@ async def healthz(request: HttpRequest) -> HttpResponse:
 
 
 async def readyz(request: HttpRequest) -> HttpResponse:
-    """200 when requests can be served: the database answers, migrations are applied, functions can be read."""
+    """200 when requests can be served: the database answers, migrations are applied, functions are isolated enough."""
     checks: dict[str, Any] = {}
     ready = True
     try:
@@ -36,8 +38,25 @@ async def readyz(request: HttpRequest) -> HttpResponse:
         checks["database"] = f"{type(error).__name__}: the database does not answer"
         ready = False
     checks["generations"] = snapshot.publication_error or type(generation.publication()).__name__
-    checks["isolation"] = engine.runner.isolation
+    isolation, isolated = _isolation()
+    checks.update(isolation)
+    ready = ready and isolated
     return json_response({"status": ready, "checks": checks}, 200 if ready else 503)
+
+
+def _isolation() -> tuple[dict[str, Any], bool]:
+    """Returns the attested level and which layers hold, and whether that is what the installation asks for."""
+    runner = engine.runner
+    attestation = runner.attestation
+    if attestation is None:
+        said = "none: functions run in the server's process" if runner.isolation == "inline" else "not attested yet"
+        return {"isolation": runner.isolation, "layers": said}, _is_enough(runner.isolation)
+    layers = {layer.name: "holds" if layer.held else "does not hold" for layer in attestation.layers}
+    return {"isolation": attestation.level, "layers": layers}, _is_enough(attestation.level)
+
+
+def _is_enough(level: str) -> bool:
+    return ISOLATION_LEVELS.index(level) >= ISOLATION_LEVELS.index(settings.FUNCTIONS_MIN_ISOLATION)
 
 
 def _missing_migrations() -> int:

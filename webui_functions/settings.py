@@ -178,8 +178,21 @@ CORS_EXPOSE_HEADERS = ["X-Request-ID", "X-Run-ID", "Retry-After"]
 
 # Who runs code for the data app (functions_app/runtime.py).
 FUNCTIONS_RUNTIME = env.str("FUNCTIONS_RUNTIME", default="pipeline_app.runtime.ServerRuntime")
-# Where author code runs: "inline" in the server process.
-FUNCTIONS_RUNNER = env.str("FUNCTIONS_RUNNER", default="inline")
+# Where author code runs: "process" in sandboxed processes, "inline" in the server's own.
+FUNCTIONS_RUNNER = env.str("FUNCTIONS_RUNNER", default="process")
+# Seconds after which a worker that nobody uses is ended.
+FUNCTIONS_WORKER_IDLE = env.float("FUNCTIONS_WORKER_IDLE", default=600.0)
+# Memory of all workers together in MB, beyond which those unused longest are ended; empty means a quarter of the
+# machine's.
+FUNCTIONS_WORKER_MEMORY_MB: float | None = env.float("FUNCTIONS_WORKER_MEMORY_MB", default=0.0) or None
+# The least isolation that functions run under: inline, process, basic, standard or strict. What the machine gives is
+# attested when the server starts; below this level, functions are not run.
+FUNCTIONS_MIN_ISOLATION = env.str(
+    "FUNCTIONS_MIN_ISOLATION",
+    default="inline" if FUNCTIONS_RUNNER == "inline" else "process" if DEBUG else "standard",
+)
+# Layers of the sandbox to leave out, of bubblewrap, landlock, seccomp and capabilities: for tests of the others.
+FUNCTIONS_SANDBOX_LAYERS = env.list("FUNCTIONS_SANDBOX_LAYERS", default=[])
 # Defaults and ceilings of every function's policy: {"defaults": {...}, "ceilings": {...}}.
 FUNCTIONS_POLICY: dict[str, Any] = env.json("FUNCTIONS_POLICY", default={})
 # Rule on imports: {"allow": [...]} or {"deny": [...]} of top-level modules; empty means no rule.

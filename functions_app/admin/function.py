@@ -36,7 +36,7 @@ class FunctionAdmin(_Admin):
     list_display_links = ("id", "name")
     list_filter = ("kind", "is_active", "is_global")
     search_fields = ("id", "name")
-    actions = ("publish_newest", "activate", "deactivate", "make_global", "make_not_global", "load_again")
+    actions = ("publish_newest", "activate", "deactivate", "make_global", "make_not_global", "restart", "load_again")
     raw_id_fields = ("owner",)
     readonly_fields = ("kind", "shown_state", "shown_error", "shown_source", "created_at", "updated_at")
 
@@ -96,6 +96,13 @@ class FunctionAdmin(_Admin):
     @admin.action(description="Make not global", permissions=["publish"])
     def make_not_global(self, request: HttpRequest, queryset: QuerySet[Function]) -> None:
         self._switch(request, queryset, "is_global", False, "made not global")
+
+    @admin.action(description="Restart workers and close breakers", permissions=["publish"])
+    def restart(self, request: HttpRequest, queryset: QuerySet[Function]) -> None:
+        for function in queryset:
+            function.restart()
+            self.log_change(request, function, "Restarted the workers.")
+        messages.success(request, "New calls get new workers, in every server process.")
 
     @admin.action(description="Clear all caches: every process loads all functions again", permissions=["publish"])
     def load_again(self, request: HttpRequest, queryset: QuerySet[Function]) -> None:
@@ -182,6 +189,7 @@ class FunctionAdmin(_Admin):
             "may_publish": self.has_publish_permission(request),
             "may_change_policy": may_change_policy(request),
             "may_configure": may_configure(request),
+            "added_pages": pages.added,
             **(extra_context or {}),
         }
         response = super().changeform_view(request, object_id, form_url, context)
@@ -209,5 +217,6 @@ class FunctionAdmin(_Admin):
             pages.page(self, "versions/<int:number>/", partial(version_page, self), "version"),
             pages.page(self, "valves/", partial(valves_page, self), "valves"),
             pages.page(self, "policy/", partial(policy_page, self), "policy"),
+            *(pages.page(self, added.route, partial(added.view, self), added.name) for added in pages.added),
             *super().get_urls(),
         ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from django.contrib.admin import ModelAdmin
 from django.contrib.admin.helpers import AdminForm
@@ -14,7 +14,31 @@ from django.urls import URLPattern, path
 
 from functions_app.models import Function
 
+if TYPE_CHECKING:
+    from functions_app.admin.function import FunctionAdmin
+
 CSS = {"all": ("functions_app/admin.css",)}
+
+
+class Page(NamedTuple):
+    """A page of one function that another app adds: its place under the function's own, and the words of its link."""
+
+    route: str
+    name: str
+    label: str
+    view: Callable[[FunctionAdmin, HttpRequest, str], HttpResponse]
+
+    @property
+    def url_name(self) -> str:
+        return f"admin:functions_app_function_{self.name}"
+
+
+added: list[Page] = []
+
+
+def add(page: Page) -> None:
+    """Adds a page to every function; whoever may view the function is shown its link."""
+    added.append(page)
 
 
 def page(admin: ModelAdmin[Function], route: str, view: Callable[..., HttpResponse], name: str) -> URLPattern:

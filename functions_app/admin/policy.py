@@ -16,6 +16,12 @@ if TYPE_CHECKING:
     from functions_app.admin.function import FunctionAdmin
 
 
+NOT_HELD = (
+    "Functions run in the server's own process (FUNCTIONS_RUNNER=inline): "
+    "CPU limit, memory, disk, threads, network and allow are kept, but nothing enforces them."
+)
+
+
 def may_change_policy(request: HttpRequest) -> bool:
     """Whether this person holds the policy's own permission."""
     return request.user.has_perm("functions_app.change_policy")
@@ -32,4 +38,13 @@ def policy_page(admin: FunctionAdmin, request: HttpRequest, object_id: str) -> H
         admin.log_change(request, function, "Changed the policy.")
         messages.success(request, f"The policy of “{function}” was changed.")
         return HttpResponseRedirect(request.path)
-    return pages.render(admin, request, function, "form.html", "Policy", adminform=pages.admin_form(form), form=form)
+    return pages.render(
+        admin,
+        request,
+        function,
+        "form.html",
+        "Policy",
+        adminform=pages.admin_form(form),
+        form=form,
+        notes=[NOT_HELD] if settings.FUNCTIONS_RUNNER == "inline" else [],
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import secrets
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -155,6 +156,7 @@ class Function(WatchedModel):
         settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, blank=True, related_name="functions"
     )
     policy = TolerantJSONField(default=dict, blank=True, editable=False)
+    epoch = models.CharField(max_length=32, blank=True, default="", editable=False)
     meta = TolerantJSONField(default=dict, blank=True)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     updated_at = models.DateTimeField(auto_now=True)
@@ -180,8 +182,8 @@ class Function(WatchedModel):
         return self.name or self.id
 
     def save(self, **kwargs: Any) -> None:
-        """Stores the row. What publishing and ``change_policy`` decide is written only when ``update_fields`` names it,
-        so that an object read before a publication can't undo it."""
+        """Stores the row. What publishing, ``change_policy`` and ``restart`` decide is written only when
+        ``update_fields`` names it, so that an object read before can't undo it."""
         self.name = clean_name(self.name)
         if self._state.adding:
             self.id = clean_id(self.id)
@@ -190,7 +192,7 @@ class Function(WatchedModel):
                 # A taken id is an error, never an overwritten function.
                 kwargs["force_insert"] = True
         elif kwargs.get("update_fields") is None:
-            kept = {"id", "live", "kind", "policy", "created_at"} | self.get_deferred_fields()
+            kept = {"id", "live", "kind", "policy", "epoch", "created_at"} | self.get_deferred_fields()
             kwargs["update_fields"] = [
                 field.name
                 for field in self._meta.concrete_fields
@@ -241,3 +243,11 @@ class Function(WatchedModel):
                 name: value for name, value in {**self.lock().policy, **changes}.items() if value is not None
             }
             self.save(update_fields=["policy", "updated_at"])
+
+    def restart(self) -> None:
+        """Begins afresh in every process: new calls get new workers, and what had closed itself to calls is open again.
+
+        Calls under way keep their workers.
+        """
+        self.epoch = secrets.token_hex(8)
+        self.save(update_fields=["epoch"])

@@ -182,7 +182,11 @@ class FunctionVersion(WatchedModel):
         manifest = {**runtime.inspect(self), "frontmatter": self.frontmatter, "requirements": requirements}
         refused = self.function.effective_policy().refused_imports(manifest.get("imports", ()))
         if refused:
-            message = f"The policy of this function does not allow it to import {', '.join(refused)}."
+            # The same words as at an import (pipeline_app/worker/imports.py).
+            message = (
+                f"The policy of this function does not allow it to import {', '.join(refused)}. "
+                "Do without, or have the rule changed (imports)."
+            )
             raise LoadError({"type": "ImportError", "message": message, "line": None, "traceback": None})
         return manifest
 

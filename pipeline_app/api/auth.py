@@ -46,7 +46,11 @@ class KeyAuthentication(BaseAuthentication):
 
 
 class HasScope(BasePermission):
-    """A key, with the scope that the view names (or with none, which means all)."""
+    """A key, with the scope that the view names (or with none, which means all), of somebody who may.
+
+    A view with an empty scope takes any key. ``view.permissions`` names Django's permissions by method,
+    of which one is enough.
+    """
 
     def has_permission(self, request: Request, view: Any) -> bool:
         person: object = request.user
@@ -54,8 +58,11 @@ class HasScope(BasePermission):
             raise exceptions.NotAuthenticated(
                 "You didn't provide an API key. Send it as 'Authorization: Bearer sk-...'."
             )
-        if not person.may(view.scope):
+        if view.scope and not person.may(view.scope):
             raise exceptions.PermissionDenied(
                 f"This API key lacks the scope '{view.scope}'; it has {', '.join(sorted(person.scopes))}."
             )
+        needed: tuple[str, ...] = view.permissions.get(request.method, ())
+        if needed and not any(person.can(permission) for permission in needed):
+            raise exceptions.PermissionDenied(f"This needs the permission {' or '.join(map(repr, needed))}.")
         return True

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar
 
 from django.conf import settings
 from django.core.exceptions import PermissionDenied
@@ -131,7 +131,9 @@ class AsyncAPIView(APIView):
     """
 
     scope: str = "models"
-    """The scope that a key needs, unless it has none and may do all."""
+    """The scope that a key needs, unless it has none and may do all; empty where any key will do."""
+    permissions: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+    """Django's permissions by method, of which the key's owner needs one."""
 
     async def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:  # type: ignore[override]
         self.args, self.kwargs = args, kwargs

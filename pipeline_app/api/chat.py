@@ -118,7 +118,7 @@ class ChatCompletionsView(AsyncAPIView):
             while not first and not chat.filters.held and not task.done():
                 first = await anext(batches, [])
         except BaseException:
-            await _stop(task)
+            await stop(task)
             raise
         return StreamingHttpResponse(
             _frames(chat, task, batches, first),
@@ -143,10 +143,10 @@ async def _frames(
         logger.exception("A stream failed in the server")
         yield frames.error(RequestError("The server failed to go on; its log has the reason.", status=500))
     finally:
-        await _stop(task)
+        await stop(task)
 
 
-async def _stop(task: asyncio.Task[None]) -> None:
+async def stop(task: asyncio.Task[None]) -> None:
     """Ends the work behind a stream; what it ended with was told through its channel."""
     if not task.done():
         task.cancel()

@@ -10,9 +10,13 @@ import itertools
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from functions_app.policy import Policy
+from functions_app.policy import ISOLATION_LEVELS, Policy
+from pipeline_app.errors import FunctionUnavailable
+
+if TYPE_CHECKING:
+    from pipeline_app.runners.attestation import Attestation
 
 Scope = Literal["valves", "user_valves"]
 Json = dict[str, Any]
@@ -37,8 +41,19 @@ class Code:
 
     @property
     def key(self) -> str:
-        """What a loaded version is kept under: equal keys mean equal code."""
-        return f"{self.function_id}:{self.sha256}:{self.epoch}"
+        """What a loaded version is kept under: equal keys mean equal code, held to the same import rule."""
+        rule = ",".join(f"{kind}={sorted(names)}" for kind, names in self.policy.imports.items())
+        return f"{self.function_id}:{self.sha256}:{self.epoch}:{rule}"
+
+
+class Identity(NamedTuple):
+    """For whom a function asks something of the server: what the server knows, never what a message says."""
+
+    caller: Any
+    """The person behind the request, None when the server itself calls."""
+    policy: Policy
+    function_id: str
+    hook: str
 
 
 @dataclass(slots=True)
@@ -63,19 +78,29 @@ class Task:
     first_limit: float | None = None
     owned: bool = False
     """Whether nobody else needs ``payload`` any more: a runner may hand it over without a copy."""
+    caller: Any = None
+    """The person behind the request (``snapshot.Person``), for what the function asks of the server; not sent to it."""
     id: str = field(default_factory=lambda: f"call-{next(_numbers)}")
     """Tells the call apart within this process."""
 
 
 @dataclass(slots=True)
 class Outcome:
-    """How a call ended: its value (None for a stream), the metadata as the hook left it, what it cost and printed."""
+    """How a call ended: its value (None for a stream), the metadata as the hook left it, what it cost and printed.
+
+    ``wall``, ``cpu`` and ``queue`` (the wait for a place before it began) are seconds; CPU is exact for sync
+    hooks, else the call's share of what its worker used, None where nobody measured it. ``memory_mb`` is the
+    worker's memory at the end, ``exit`` a sentence when the call was stopped or its worker ended.
+    """
 
     value: Any = None
     metadata: Json | None = None
     wall: float = 0.0
     cpu: float | None = None
     output: list[Json] = field(default_factory=list)
+    queue: float = 0.0
+    memory_mb: float | None = None
+    exit: str | None = None
 
 
 class Worker(ABC):
@@ -106,11 +131,23 @@ class Runner(ABC):
     """Loads versions and calls their hooks, within the limits of their policies."""
 
     isolation: str
-    """What stands between author code and the server, one of the levels of ``design.md`` 6."""
+    """What stands between author code and the server: a level of ``functions_app.policy.ISOLATION_LEVELS``."""
+    one_loop: bool = False
+    """Whether it may only be used on the loop that it was opened on."""
+    attestation: Attestation | None = None
+    """What the level was computed from; None while, or where, there is nothing to attest."""
+
+    async def open(self) -> None:
+        """Makes the runner ready before the first call. Calling it again does nothing, and calling it never is fine."""
+        return None
 
     @abstractmethod
     async def prepare(self, code: Code) -> Worker:
-        """Makes a version ready and returns the worker that holds it. Raises ``FunctionUnavailable``."""
+        """Makes a version ready and returns the worker that holds it. Raises ``FunctionUnavailable``.
+
+        It is unavailable when it does not load, when its policy wants more isolation than there is, or while its
+        breaker is open.
+        """
 
     @abstractmethod
     async def inspect(self, code: Code) -> Json:
@@ -129,7 +166,10 @@ class Runner(ABC):
 
     @abstractmethod
     async def call(self, worker: Worker, task: Task) -> Outcome:
-        """Calls a hook that returns one value. Raises ``FunctionError``; cancelling the caller stops the function."""
+        """Calls a hook that returns one value. Raises ``FunctionError``; cancelling the caller stops the function.
+
+        Beyond the policy's ``concurrency`` a call waits for a place, and is refused with ``Busy`` after a while.
+        """
 
     @abstractmethod
     def stream(self, worker: Worker, task: Task) -> Stream:
@@ -143,6 +183,24 @@ class Runner(ABC):
     def forget(self, function_id: str | None = None) -> None:
         """Drops what is loaded of one function, or of all; calls under way keep their workers."""
 
+    def state(self, function_id: str) -> Json:
+        """Returns ``{"workers": [...], "breaker": {...} | None}`` of a function, for people who look after it.
+
+        A worker is ``{"version", "pid", "calls", "memory_mb", "cpu", "idle_s", "retired"}``; an open breaker is
+        ``{"reason", "opened_at", "until"}`` with times in epoch seconds.
+        """
+        return {"workers": [], "breaker": None}
+
     @abstractmethod
     async def close(self) -> None:
         """Stops everything and frees what the runner holds."""
+
+    def require_isolation(self, code: Code) -> None:
+        """Raises ``FunctionUnavailable`` when a function's policy wants more isolation than this runner gives."""
+        wanted = code.policy.min_isolation
+        if wanted and ISOLATION_LEVELS.index(wanted) > ISOLATION_LEVELS.index(self.isolation):
+            message = (
+                f"its policy wants the isolation level '{wanted}' (min_isolation) and this server gives "
+                f"'{self.isolation}'. Lower the policy's level, or run the server where the layers for it exist."
+            )
+            raise FunctionUnavailable(code.function_id, "load", message, code="isolation")

@@ -10,17 +10,21 @@ import logging
 import time
 import weakref
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from typing import Any, cast
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
 
 from django.core.cache import caches
 
 from functions_app.runtime import InvalidValves
 from functions_app.runtime import LoadError as RuntimeLoadError
 from pipeline_app.errors import FunctionError, FunctionUnavailable, SandboxLimit
-from pipeline_app.runners.base import Code, Json, Outcome, Runner, Scope, Stream, Task, Worker
+from pipeline_app.runners.admission import Gates, is_sync
+from pipeline_app.runners.base import Code, Identity, Json, Outcome, Runner, Scope, Stream, Task, Worker
 from pipeline_app.runners.environments import add_base_to_path
+from pipeline_app.runners.inlinehost import InlineHost
 from pipeline_app.runners.jobs import in_thread
+from pipeline_app.runners.limits import LATE, Pause, took_too_long
+from pipeline_app.runners.requests import HostCalls
 from pipeline_app.worker import inspection, loader, valves
 from pipeline_app.worker.answers import Whole
 from pipeline_app.worker.calls import Call
@@ -55,23 +59,25 @@ class InlineRunner(Runner):
 
     isolation = "inline"
 
-    def __init__(self) -> None:
+    def __init__(self, *, host_calls: HostCalls | None = None) -> None:
+        self._host_calls = host_calls
         self._modules = caches["modules"]
         self._loads: dict[str, asyncio.Task[InlineWorker]] = {}
         self._kept: dict[str, deque[str]] = {}
         self._calls: dict[str, Call] = {}
+        self._gates = Gates()
+        self._lingering: set[asyncio.Task[None]] = set()
         self._threads = Threads("load")
         add_base_to_path()
 
     # --- loading -------------------------------------------------------------------------------
 
     async def prepare(self, code: Code) -> InlineWorker:
+        self.require_isolation(code)
         try:
             worker = await self._worker(code)
         except LoadError as error:
-            line = f" (line {error.data['line']})" if error.data.get("line") else ""
-            message = f"{error.data['type']}: {error.data['message']}{line}"
-            raise FunctionUnavailable(code.function_id, "load", message, error.data) from None
+            raise FunctionUnavailable.not_loading(code.function_id, error.data) from None
         # The policy may be newer than the code.
         return worker if worker.code is code else InlineWorker(code, worker.loaded, worker)
 
@@ -89,7 +95,7 @@ class InlineRunner(Runner):
         return await asyncio.shield(load)
 
     async def _load(self, code: Code) -> InlineWorker:
-        given = (code.function_id, code.number, code.sha256, code.source)
+        given = (code.function_id, code.number, code.sha256, code.source, code.policy.imports)
         loaded: Loaded = await in_thread(self._threads, code.policy.time_limit("load"), loader.load, *given)
         worker = InlineWorker(code, loaded)
         key = code.key
@@ -132,7 +138,7 @@ class InlineRunner(Runner):
 
     # --- calling -------------------------------------------------------------------------------
 
-    def _call(self, worker: InlineWorker, task: Task) -> Call:
+    def _call(self, worker: InlineWorker, task: Task, pause: Pause) -> Call:
         return Call(
             worker.loaded,
             task.hook,
@@ -141,27 +147,56 @@ class InlineRunner(Runner):
             task.valves,
             task.user_valves,
             emit=task.on_event,
-            ask=task.ask,
+            ask=_pausing(task.ask, pause) if task.ask is not None else None,
+            host=None if self._host_calls is None else InlineHost(self._host_calls, self._identity(worker, task)),
             output_limit=worker.code.policy.output_mb * 1024 * 1024,
         )
 
+    @staticmethod
+    def _identity(worker: InlineWorker, task: Task) -> Identity:
+        return Identity(task.caller, worker.code.policy, worker.code.function_id, task.hook)
+
     async def call(self, worker: Worker, task: Task) -> Outcome:
         assert isinstance(worker, InlineWorker)
-        call = self._calls[task.id] = self._call(worker, task)
+        queue = await self._enter(worker, task)
+        pause = Pause()
+        call = self._calls[task.id] = self._call(worker, task, pause)
         started = time.perf_counter()
-        clock = _Clock(task.time_limit)
+        clock = _Clock(task.time_limit, pause)
         try:
             with clock:
                 value = await call.value()
         except HookError as error:
-            raise _failure(worker, task, call, error) from None
+            raise _failed(_failure(worker, task, call, error), call, started, queue) from None
         except TimeoutError:
-            raise _limit(worker, task, call, clock.limit) from None
+            raise _failed(_limit(worker, task, call, clock.limit), call, started, queue) from None
         finally:
             del self._calls[task.id]
+            self._leave(worker, task, call)
         if isinstance(value, Whole):
             value = value.value
-        return Outcome(value, call.metadata, time.perf_counter() - started, call.cpu, call.output)
+        return Outcome(value, call.metadata, time.perf_counter() - started, call.cpu, call.output, queue)
+
+    async def _enter(self, worker: InlineWorker, task: Task) -> float:
+        """Takes a place for a call; returns the seconds it waited. Raises ``Busy``."""
+        code, sync = worker.code, is_sync(worker.code, task.hook)
+        gate = self._gates.of(code.function_id)
+        return 0.0 if gate.enter(code.policy, sync) else await gate.wait(code, task.hook, sync)
+
+    def _leave(self, worker: InlineWorker, task: Task, call: Call) -> None:
+        """Gives the place of a call back, when its author's code has really ended."""
+        gate, sync = self._gates.of(worker.code.function_id), is_sync(worker.code, task.hook)
+        if call.ended:
+            gate.leave(sync)
+            return
+
+        async def later() -> None:
+            await call.wait_ended()
+            gate.leave(sync)
+
+        lingering = asyncio.get_running_loop().create_task(later())
+        self._lingering.add(lingering)
+        lingering.add_done_callback(self._lingering.discard)
 
     def stream(self, worker: Worker, task: Task) -> Stream:
         assert isinstance(worker, InlineWorker)
@@ -179,6 +214,8 @@ class InlineRunner(Runner):
             call.interrupt()
         for load in list(self._loads.values()):
             load.cancel()
+        for lingering in list(self._lingering):
+            lingering.cancel()
         self._threads.close()
         self._modules.clear()
 
@@ -190,14 +227,21 @@ class InlineStream(Stream):
         self._runner = runner
         self._worker = worker
         self._task = task
-        self._call = runner._calls[task.id] = runner._call(worker, task)
-        self._items = cast(AsyncGenerator[list[Any], None], self._call.items())
+        self._pause = Pause()
+        self._call = runner._calls[task.id] = runner._call(worker, task, self._pause)
+        self._items = self._call.items()
         self._started = time.perf_counter()
+        self._queue = 0.0
+        self._entered = False
         self.outcome = Outcome()
 
     async def __aiter__(self) -> AsyncIterator[list[Any]]:
         task = self._task
-        clock = _Clock(task.first_limit if task.first_limit is not None else task.time_limit)
+        self._queue = await self._runner._enter(self._worker, task)
+        self._entered = True
+        self._started = time.perf_counter()
+        pause = self._pause
+        clock = _Clock(task.first_limit if task.first_limit is not None else task.time_limit, pause)
         ends = None if task.time_limit is None else self._started + task.time_limit
         try:
             while True:
@@ -206,23 +250,26 @@ class InlineStream(Stream):
                 if items is None:
                     return
                 yield items
-                clock = _Clock(None if ends is None else max(0.0, ends - time.perf_counter()))
+                left = None if ends is None else max(0.0, ends + pause.seconds - time.perf_counter())
+                clock = _Clock(left, pause)
         except HookError as error:
-            raise _failure(self._worker, task, self._call, error) from None
+            failure = _failure(self._worker, task, self._call, error)
+            raise _failed(failure, self._call, self._started, self._queue) from None
         except TimeoutError:
-            first = ends is None or time.perf_counter() < ends
+            first = ends is None or time.perf_counter() < ends + pause.seconds
             limit = task.first_limit if first else task.time_limit
-            raise _limit(self._worker, task, self._call, limit, first=first) from None
+            failure = _limit(self._worker, task, self._call, limit, first=first)
+            raise _failed(failure, self._call, self._started, self._queue) from None
 
     async def aclose(self) -> None:
         await self._items.aclose()
         self._runner._calls.pop(self._task.id, None)
         call = self._call
-        self.outcome = Outcome(None, call.metadata, time.perf_counter() - self._started, call.cpu, call.output)
-
-
-LATE = 0.05
-"""Seconds that the loop may be behind before its own delay is made up for."""
+        if self._entered:
+            self._entered = False
+            self._runner._leave(self._worker, self._task, call)
+        wall = time.perf_counter() - self._started
+        self.outcome = Outcome(None, call.metadata, wall, call.cpu, call.output, self._queue)
 
 
 class _Clock:
@@ -231,10 +278,12 @@ class _Clock:
     When the loop itself was held up, the function is given that time back once: it is not to blame for it.
     """
 
-    __slots__ = ("_fired", "_handle", "_made_up", "_task", "limit")
+    __slots__ = ("_fired", "_handle", "_made_up", "_pause", "_paused", "_task", "limit")
 
-    def __init__(self, limit: float | None) -> None:
+    def __init__(self, limit: float | None, pause: Pause) -> None:
         self.limit = limit
+        self._pause = pause
+        self._paused = pause.seconds
         self._fired = False
         self._made_up = False
         self._handle: asyncio.TimerHandle | None = None
@@ -247,10 +296,13 @@ class _Clock:
     def _fire(self) -> None:
         loop = asyncio.get_running_loop()
         assert self._handle is not None
-        late = loop.time() - self._handle.when()
+        late, paused = loop.time() - self._handle.when(), self._pause.seconds
+        again, self._paused = paused - self._paused, paused
         if late > LATE and not self._made_up:
             self._made_up = True
-            self._handle = loop.call_later(late, self._fire)
+            again += late
+        if again > 0:
+            self._handle = loop.call_later(again, self._fire)
             return
         self._fired = True
         if self._task is not None:
@@ -263,12 +315,29 @@ class _Clock:
             raise TimeoutError from error
 
 
+def _pausing(ask: Callable[[Json], Awaitable[Any]], pause: Pause) -> Callable[[Json], Awaitable[Any]]:
+    """Returns ``ask`` as a call uses it: the time until the answer does not count."""
+
+    async def asking(question: Json) -> Any:
+        with pause:
+            return await ask(question)
+
+    return asking
+
+
 def _failure(worker: InlineWorker, task: Task, call: Call, error: HookError) -> FunctionError:
     return FunctionError(worker.code.function_id, task.hook, {**error.data, "output": call.output})
 
 
-def _limit(worker: InlineWorker, task: Task, call: Call, limit: float | None, *, first: bool = False) -> SandboxLimit:
-    what = f"nothing came within {limit:g} s" if first else f"it took longer than {limit:g} s"
-    error = SandboxLimit(worker.code.function_id, task.hook, f"{what} (the time limit of its policy)")
+def _limit(worker: InlineWorker, task: Task, call: Call, limit: float | None, *, first: bool = False) -> FunctionError:
+    error = SandboxLimit(worker.code.function_id, task.hook, took_too_long(limit, first=first))
     error.output = call.output
+    return error
+
+
+def _failed(error: FunctionError, call: Call, started: float, queue: float) -> FunctionError:
+    """Returns an error with what the call cost."""
+    stopped = error.data["message"] if isinstance(error, SandboxLimit) else None
+    wall = time.perf_counter() - started
+    error.outcome = Outcome(None, call.metadata, wall, call.cpu, call.output, queue, exit=stopped)
     return error

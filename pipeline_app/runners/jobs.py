@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+from pipeline_app.runners.limits import loading_took_too_long
 from pipeline_app.worker.errors import Interrupted, LoadError
 from pipeline_app.worker.threads import Port, Threads, port, raise_in_thread
 
@@ -71,8 +72,7 @@ async def in_thread(threads: Threads, limit: float, work: Callable[..., Any], *a
         async with asyncio.timeout(limit):
             return await done
     except TimeoutError:
-        message = f"It took longer than {limit:g} s and was stopped. Move slow work out of the module and of __init__."
-        raise LoadError({"type": "TimeLimit", "message": message, "line": None, "traceback": None}) from None
+        raise LoadError(loading_took_too_long(limit)) from None
     finally:
         if not done.done() or done.cancelled():
             job.interrupt()

@@ -3,33 +3,34 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Any
 
-from . import output as outputs
 from . import valves as valve_models
 from .answers import Event
 from .channel import Channel
 from .emitter import Caller, Emitter, make_caller, make_emitter
-from .errors import HookError, Interrupted
+from .errors import HookError
 from .hooks import BODY_HOOKS, Options, Single, Stream
+from .hosts import Host
 from .jsonable import copy, jsonable
 from .loader import Loaded
 from .pipes import Pipe
 from .plans import Plan
 from .running import Running, Stage
-from .scope import Scope
+from .work import Work
 
 MEGABYTE = 1024 * 1024
 
 
-class Call:
+class Call(Work):
     """A call of one hook of a loaded function, used once: either ``value()`` or ``items()``.
 
     ``payload`` goes to the author as it is; whoever keeps it gives a copy. ``context`` is what the server
     says about the request, copied before an author sees it. ``emit`` gets the events of a value hook, in
-    order, on the loop; a pipe's are among its items. ``ask`` puts a question to the client. No text that a
-    hook answers may be longer than ``output_limit`` characters.
+    order, on the loop; a pipe's are among its items. ``ask`` puts a question to the client, ``host`` any other to the
+    server. No text that a hook answers may be longer than ``output_limit`` characters. ``congested`` says whether
+    ``emit`` has taken so much that the author should wait.
     """
 
     def __init__(
@@ -43,9 +44,11 @@ class Call:
         *,
         emit: Callable[[Event], object] | None = None,
         ask: Callable[[Event], Awaitable[Any]] | None = None,
-        loop: asyncio.AbstractEventLoop | None = None,
+        host: Host | None = None,
+        congested: Callable[[], bool] | None = None,
         output_limit: int = 16 * MEGABYTE,
     ) -> None:
+        super().__init__(host)
         self.loaded = loaded
         self.hook = hook
         self.payload = payload
@@ -54,18 +57,13 @@ class Call:
         """After the call: the metadata as the hook left it, None when the hook did not see it."""
         self.output_limit = output_limit
         self.channel: Channel | None = None
-        self.result: Any = None
         self.progress: dict[str, Any] = {}
         """What a failure says besides itself: how far a batch had come."""
         self._valves = valves
         self._user_valves = user_valves
         self._emit = emit
         self._ask = ask
-        self._error: HookError | None = None
-        self._interrupted = False
-        self._loop = loop
-        self._running: Running | None = None
-        self._output = outputs.Output()
+        self._congested = congested
         self._user: dict[str, Any] | None = None
         self._shared: dict[str, Any] | None = None
 
@@ -96,7 +94,7 @@ class Call:
             raise self._error
         return self.result
 
-    async def items(self) -> AsyncIterator[list[Any]]:
+    async def items(self) -> AsyncGenerator[list[Any], None]:
         """Yields what a pipe says as lists of items (see ``answers.py``), everything that is ready at once.
 
         Raises ``HookError`` after the items that came before the failure. Closing it stops the pipe.
@@ -115,42 +113,6 @@ class Call:
             if not running.ended:
                 channel.close()
                 await running.stop()
-
-    def interrupt(self, message: str = "The call was stopped.") -> None:
-        """Stops the call: a task is cancelled, a generator closed between two items, running Python code interrupted.
-
-        Goes on until the author's code has ended. Whoever waits for the call gets a ``HookError`` of type
-        ``Interrupted`` with this message. From any thread.
-        """
-        running = self._running
-        if running is None:
-            self._error = HookError.saying("Interrupted", message)
-            self._interrupted = True
-        elif running.on_loop():
-            self._interrupt(running, message)
-        elif not running.loop.is_closed():
-            running.loop.call_soon_threadsafe(self._interrupt, running, message)
-
-    @property
-    def ended(self) -> bool:
-        """Whether no author code of this call runs any more (or yet)."""
-        return self._running is None or self._running.ended
-
-    async def wait_ended(self, timeout: float | None = None) -> bool:
-        """Waits until no author code of this call runs any more; returns False when it still does after ``timeout``."""
-        if self._running is not None and not self._running.ended:
-            await asyncio.wait({self._running.waiter()}, timeout=timeout)
-        return self.ended
-
-    @property
-    def output(self) -> list[dict[str, str]]:
-        """What the hook printed and logged: ``[{"stream" | "level", "text"}]``, at most 64 KB."""
-        return self._output.lines()
-
-    @property
-    def cpu(self) -> float | None:
-        """Seconds of CPU time of the call's threads, after the call; None when everything ran on the loop."""
-        return self._running.cpu if self._running is not None else None
 
     # For hooks.py and pipes.py, inside the call's context
 
@@ -193,15 +155,9 @@ class Call:
     # For arguments.py and emitter.py
 
     @property
-    def loop(self) -> asyncio.AbstractEventLoop:
-        """The loop that the call runs on."""
-        assert self._running is not None
-        return self._running.loop
-
-    @property
     def crowded(self) -> bool:
-        """Whether so much of a streaming answer is outstanding that the author should wait."""
-        return self.channel is not None and self.channel.full
+        """Whether so much of what the author sends is outstanding that he should wait."""
+        return (self.channel is not None and self.channel.full) or (self._congested is not None and self._congested())
 
     def user(self) -> dict[str, Any] | None:
         """Returns the caller as this call's own dict, with user valves if the function has them."""
@@ -234,30 +190,16 @@ class Call:
     # Its own
 
     def _start(self, stage: Stage) -> Running:
-        if self._running is not None:
-            raise RuntimeError("A Call is used once; make another one.")
-        outputs.install()
-        self._scope = Scope(self.loaded.instance, self._output)
-        running = self._running = Running(self.loaded.threads, self._scope, self._failure, self._on_end)
-        if self._interrupted:
-            running.interrupted = True
-        running.start(stage)
-        return running
+        return self._begin(self.loaded.threads, self.loaded.instance, stage)
 
-    def _interrupt(self, running: Running, message: str) -> None:
-        if running.ended:
-            return
-        self._error = HookError.saying("Interrupted", message)
-        self._interrupted = True
-        if self.channel is not None:
+    def _interrupt(self, running: Running, message: str, kind: str) -> None:
+        if self.channel is not None and not running.ended:
             self.channel.close()
             self.channel.finish()
-        running.interrupt()
-        running.release()
+        super()._interrupt(running, message, kind)
 
     def _on_end(self, error: HookError | None) -> None:
-        if not self._interrupted:
-            self._error = error
+        super()._on_end(error)
         if self._shared is not None and self.metadata is None:
             try:
                 self.metadata = jsonable(self._shared)
@@ -267,18 +209,15 @@ class Call:
             self.channel.finish()
 
     def _failure(self, exc: BaseException) -> HookError:
-        """Returns what the author's exception says; status and detail are those of an ``HTTPException``."""
-        if (
-            isinstance(exc, (Interrupted, asyncio.CancelledError))
-            and self._running is not None
-            and self._running.interrupted
-        ):
-            return HookError.saying("Interrupted", "The call was stopped.")
-        data = {**self.loaded.failure(exc), "status": None, "detail": None, **self.progress}
+        failure = super()._failure(exc)
         status = getattr(exc, "status_code", None)
         if isinstance(status, int) and hasattr(exc, "detail"):
-            data["status"], data["detail"] = int(status), jsonable(exc.detail)
-        return HookError(data)
+            failure.data["status"], failure.data["detail"] = int(status), jsonable(exc.detail)
+        failure.data.update(self.progress)
+        return failure
+
+    def _described(self, exc: BaseException) -> dict[str, Any]:
+        return self.loaded.failure(exc)
 
     def _without_hook(self) -> Any:
         if self.hook == "pipes":

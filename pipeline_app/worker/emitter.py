@@ -38,7 +38,7 @@ def event_of(value: Any) -> Event:
 def make_emitter(call: Call) -> Emitter:
     """Returns the emitter of a call. It returns None, forwards unknown types, and never waits for the client.
 
-    It lets others run now and then, and waits while too much of a streaming answer is outstanding.
+    It lets others run now and then, and waits while too much of what was sent is outstanding.
     """
     sent = 0
     metadata = call.context.get("metadata") or {}
@@ -52,11 +52,10 @@ def make_emitter(call: Call) -> Emitter:
         if sent % PATIENCE == 0 or call.crowded:
             await asyncio.sleep(0)
             channel = call.channel
-            if channel is not None and channel.full:
-                if asyncio.get_running_loop() is call.loop:
-                    await channel.room()
-                while channel.full:
-                    await asyncio.sleep(0.002)
+            if channel is not None and channel.full and asyncio.get_running_loop() is call.loop:
+                await channel.room()
+            while call.crowded:
+                await asyncio.sleep(0.002)
 
     return __event_emitter__
 

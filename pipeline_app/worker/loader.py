@@ -9,10 +9,12 @@ import importlib.util
 import io
 import linecache
 import sys
+from collections.abc import Iterable, Mapping
 from types import CodeType, ModuleType
 from typing import Any
 
-from . import output
+from . import compat, output
+from . import imports as import_rule
 from .errors import Interrupted, LoadError
 from .legacy import rewritten
 from .plans import Plan, plans
@@ -87,12 +89,16 @@ def parsed(text: str, filename: str) -> ast.Module:
     return ast.parse(text, filename)
 
 
-def load(function_id: str, number: int, sha256: str, source: str) -> Loaded:
+def load(
+    function_id: str, number: int, sha256: str, source: str, imports: Mapping[str, Iterable[str]] | None = None
+) -> Loaded:
     """Returns the loaded function. Raises ``LoadError`` for whatever goes wrong, also ``sys.exit()`` in the source.
 
-    The module is found in ``sys.modules`` while it runs, as its classes expect, and stays only if all went well.
+    ``imports`` is the rule for what its module may import, ``{}`` or ``{"allow" | "deny": top-level modules}``. The
+    module is found in ``sys.modules`` while it runs, as its classes expect, and stays only if all went well.
     """
     output.install()
+    compat.install()
     filename = f"/functions/{function_id}/v{number}.py"
     name = f"function_{function_id}_v{number}_{sha256[:8]}"
     text = source.removeprefix("\ufeff")
@@ -101,6 +107,8 @@ def load(function_id: str, number: int, sha256: str, source: str) -> Loaded:
     spec.has_location = True
     module = importlib.util.module_from_spec(spec)
     linecache.cache[filename] = (len(text), None, list(io.StringIO(text, newline=None)), filename)
+    if imports:
+        import_rule.hold(module, imports)
     before = sys.modules.get(name)
     sys.modules[name] = module
     try:

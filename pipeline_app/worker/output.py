@@ -101,7 +101,7 @@ class _Routed:
 
 
 class _Handler(logging.Handler):
-    """Gives the log records of a running call to the call."""
+    """Gives the log records of a running call to the call, and others to standard error when nobody else does."""
 
     def emit(self, record: logging.LogRecord) -> None:
         scope = current.get()
@@ -111,6 +111,9 @@ class _Handler(logging.Handler):
             except Exception as trouble:  # the author's format string and arguments do not fit
                 message = f"{record.msg} (the log record cannot be formatted: {trouble})"
             scope.output.log(record.levelname, message)
+        elif len(logging.root.handlers) == 1 and (last := logging.lastResort) and record.levelno >= last.level:
+            # In a worker nobody else takes what is logged outside of calls, such as by a thread of the author's.
+            last.handle(record)
 
 
 _handler = _Handler()

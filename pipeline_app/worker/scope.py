@@ -10,17 +10,19 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .hosts import Host
     from .output import Output
 
 
 class Scope:
-    """One call as its author code sees it: whose instance it is, its valves, where its prints go."""
+    """One call as its author code sees it: whose instance it is, its valves, where its prints go, whom it may ask."""
 
-    __slots__ = ("instance", "output", "valves")
+    __slots__ = ("host", "instance", "output", "valves")
 
-    def __init__(self, instance: object, output: Output) -> None:
+    def __init__(self, instance: object, output: Output, host: Host | None = None) -> None:
         self.instance = instance
         self.output = output
+        self.host = host
         self.valves: Any = None
 
 

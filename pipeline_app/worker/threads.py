@@ -19,13 +19,19 @@ from typing import Any
 MOST = 128
 IDLE = 30.0
 
+_stack_lock = threading.Lock()  # the size of stacks is one for the whole process
+
 
 class Threads:
-    """The threads of one function: made when needed, at most 128, gone after half a minute without work."""
+    """The threads of one function: made when needed, at most ``most``, gone after half a minute without work.
 
-    def __init__(self, name: str, most: int = MOST) -> None:
+    ``stack`` is how many bytes of stack each gets, 0 for what is usual in this process.
+    """
+
+    def __init__(self, name: str, most: int = MOST, stack: int = 0) -> None:
+        self.most = most
         self._name = name
-        self._most = most
+        self._stack = stack
         self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._idle = 0
@@ -37,12 +43,12 @@ class Threads:
         """Runs ``job``, which must not raise, as soon as a thread is free; ``RuntimeError`` when none can start."""
         with self._lock:
             self._unclaimed += 1
-            needed = self._unclaimed > self._idle and self._count < self._most
+            needed = self._unclaimed > self._idle and self._count < self.most
             if needed:
                 self._count += 1
         if needed:
             try:
-                threading.Thread(target=self._work, name=self._name, daemon=True).start()
+                self._start()
             except RuntimeError:
                 with self._lock:
                     self._count -= 1
@@ -52,6 +58,18 @@ class Threads:
                 if alone:
                     raise
         self._jobs.put(job)
+
+    def _start(self) -> None:
+        thread = threading.Thread(target=self._work, name=self._name, daemon=True)
+        if not self._stack:
+            thread.start()
+            return
+        with _stack_lock:
+            usual = threading.stack_size(self._stack)
+            try:
+                thread.start()
+            finally:
+                threading.stack_size(usual)
 
     def close(self) -> None:
         """Lets threads go as soon as they have nothing to do; work given later still runs."""

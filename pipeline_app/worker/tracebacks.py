@@ -8,6 +8,7 @@ from typing import Any
 
 _HERE = os.path.dirname(os.path.abspath(__file__)) + os.sep
 _LONGEST = 32 * 1024
+_LONGEST_NAME = 200
 
 
 def text_of(exc: BaseException) -> str:
@@ -40,8 +41,8 @@ def line_of(exc: BaseException, filename: str) -> int | None:
 def describe(exc: BaseException, filename: str) -> dict[str, Any]:
     """Returns ``{"type", "message", "line", "traceback"}``; the traceback has the author's frames and the last line."""
     return {
-        "type": type(exc).__name__,
-        "message": text_of(exc),
+        "type": type(exc).__name__[:_LONGEST_NAME],
+        "message": _shortened(text_of(exc)),
         "line": line_of(exc, filename),
         "traceback": _printed(exc, filename),
     }
@@ -54,11 +55,14 @@ def _printed(exc: BaseException, filename: str) -> str:
         printed = "".join(report.format())
     except Exception as trouble:  # an author's exception may break any step of printing it
         return f"{type(exc).__name__}: {text_of(exc)} (its traceback cannot be printed: {type(trouble).__name__})\n"
-    printed = printed.encode("utf-8", "replace").decode()
-    if len(printed) > _LONGEST:
-        half = _LONGEST // 2
-        printed = f"{printed[:half]}\n... {len(printed) - _LONGEST} characters left out ...\n{printed[-half:]}"
-    return printed
+    return _shortened(printed.encode("utf-8", "replace").decode())
+
+
+def _shortened(text: str) -> str:
+    if len(text) <= _LONGEST:
+        return text
+    half = _LONGEST // 2
+    return f"{text[:half]}\n... {len(text) - _LONGEST} characters left out ...\n{text[-half:]}"
 
 
 def _keep_theirs(report: traceback.TracebackException, filename: str, seen: set[int]) -> None:

@@ -6,6 +6,7 @@ import json
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 import openai
 import pytest
@@ -30,6 +31,7 @@ for name, values in {
     "token_budget": {"tokens_per_day": 1000},
 }.items():
     Valves.objects.set_values(Function.objects.get(pk=name), values, alice)
+Function.objects.filter(pk="openai_compatible").update(policy={"allow": [%r]})
 for name in ("pii_redaction", "word_mask", "moderation", "token_budget"):
     Model.objects.create(id=name, name=name, base_model_id="openai_compatible.words").filters.set([name])
 """
@@ -57,7 +59,7 @@ class Served:
 def served(tmp_path_factory, base_packages, empty_database) -> Iterator[Served]:
     with Upstream(api_key="sk-right") as upstream:
         server = Server(tmp_path_factory.mktemp("examples"), empty_database, environment={})
-        server.shell(SETUP % upstream.base_url)
+        server.shell(SETUP % (upstream.base_url, urlsplit(upstream.base_url).netloc))
         key = server.manage("create_api_key", "alice")
         server.start()
         client = openai.OpenAI(base_url=f"{server.url}/v1", api_key=key, max_retries=0)

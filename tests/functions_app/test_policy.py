@@ -10,9 +10,9 @@ def resolve(stored=None, **settings_policy):
     return Policy.resolve(stored or {}, settings_policy)
 
 
-def test_nothing_configured_gives_the_documented_defaults():
+def test_nothing_configured_gives_the_documented_defaults(settings):
     policy = resolve()
-    assert policy == Policy()
+    assert policy == Policy(min_isolation=settings.FUNCTIONS_MIN_ISOLATION)
     assert (policy.on_error, policy.stream_mode, policy.network) == ("block", "pass", "public")
     assert (policy.cpu_limit, policy.memory_mb, policy.disk_mb, policy.output_mb) == (60, 512, 256, 16)
     assert (policy.threads, policy.concurrency, policy.sync_concurrency) == (256, 256, 128)

@@ -27,6 +27,7 @@ for function_id, source in given["functions"].items():
     assert function.live, function.newest.error
     function.is_active, function.is_global = True, function_id in given["globals"]
     function.save()
+    function.change_policy({{"allow": given["allow"]}})
     if function_id in given["valves"]:
         Valves.objects.set_values(function, given["valves"][function_id])
 for name, function_id, values in given["user_valves"]:
@@ -48,14 +49,16 @@ class Scene:
         *,
         globals: tuple[str, ...] = (),
         valves: dict[str, Any] | None = None,
+        allow: tuple[str, ...] = (),
         users: list[str] | None = None,
         user_valves: list[tuple[str, str, dict[str, Any]]] | None = None,
     ) -> None:
-        """Stores functions, active from then on, and people with keys."""
+        """Stores functions, active from then on and with access to what ``allow`` names, and people with keys."""
         given = {
             "functions": functions or {},
             "globals": globals,
             "valves": valves or {},
+            "allow": allow,
             "users": users or [],
             "user_valves": user_valves or [],
         }

@@ -3,110 +3,93 @@
 from __future__ import annotations
 
 import asyncio
+import socketserver
+import threading
 import time
 
 import pytest
 
 HEAD = """
 import asyncio
+import socket
 import time
-from pathlib import Path
 
 
-def tick(body, mark="."):
-    with Path(body["messages"][-1]["content"]).open("a") as file:
-        file.write(mark)
+def tick(body, mark=b"."):
+    host, port = body["messages"][-1]["content"].split()
+    with socket.create_connection((host, int(port))) as connection:
+        connection.sendall(mark)
+
+
+def work(seconds):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        pass
+
+
 """
+
+LOOP = """
+class {kind}:
+    {define} {hook}(self, body):
+        {first}
+        try:
+            while True:
+                tick(body)
+                {each}
+        finally:
+            tick(body, b"!")
+"""
+
+
+def endless(define, each, first="pass", kind="Pipe", hook="pipe"):
+    """Returns a function that sends a mark every 20 ms, and another one when it ends."""
+    return HEAD + LOOP.format(kind=kind, hook=hook, define=define, each=each, first=first)
+
 
 PIPES = {
-    "async_generator": """
-class Pipe:
-    async def pipe(self, body):
-        try:
-            while True:
-                tick(body)
-                yield "word "
-                await asyncio.sleep(0.02)
-        finally:
-            tick(body, "!")
-""",
-    "async_def": """
-class Pipe:
-    async def pipe(self, body):
-        try:
-            while True:
-                tick(body)
-                await asyncio.sleep(0.02)
-        finally:
-            tick(body, "!")
-""",
-    "sync_generator": """
-class Pipe:
-    def pipe(self, body):
-        try:
-            while True:
-                tick(body)
-                yield "word "
-                time.sleep(0.02)
-        finally:
-            tick(body, "!")
-""",
-    "python_code": """
-class Pipe:
-    def pipe(self, body):
-        try:
-            last = 0
-            while True:
-                if time.monotonic() - last > 0.02:
-                    last = time.monotonic()
-                    tick(body)
-        finally:
-            tick(body, "!")
-""",
-    "python_code_in_a_generator": """
-class Pipe:
-    def pipe(self, body):
-        yield "word "
-        try:
-            last = 0
-            while True:
-                if time.monotonic() - last > 0.02:
-                    last = time.monotonic()
-                    tick(body)
-        finally:
-            tick(body, "!")
-""",
-    "silent_async_generator": """
-class Pipe:
-    async def pipe(self, body):
-        yield "word "
-        try:
-            while True:
-                tick(body)
-                await asyncio.sleep(0.02)
-        finally:
-            tick(body, "!")
-""",
+    "async_generator": endless("async def", 'yield "word "; await asyncio.sleep(0.02)'),
+    "async_def": endless("async def", "await asyncio.sleep(0.02)"),
+    "sync_generator": endless("def", 'yield "word "; time.sleep(0.02)'),
+    "python_code": endless("def", "work(0.02)"),
+    "python_code_in_a_generator": endless("def", "work(0.02)", first='yield "word "'),
+    "silent_async_generator": endless("async def", "await asyncio.sleep(0.02)", first='yield "word "'),
 }
-
-INLET = """
-class Filter:
-    async def inlet(self, body):
-        if body["model"] == "bystander":
-            return body
-        try:
-            while True:
-                tick(body)
-                await asyncio.sleep(0.02)
-        finally:
-            tick(body, "!")
-"""
+INLET = endless("async def", "await asyncio.sleep(0.02)", kind="Filter", hook="inlet")
 
 BYSTANDER = """
 class Pipe:
     async def pipe(self, body):
         return "still here"
 """
+
+
+class Marks(socketserver.ThreadingTCPServer):
+    """Collects what functions send while they run."""
+
+    daemon_threads = True
+    request_queue_size = 64
+
+    def __init__(self):
+        self.seen = b""
+        super().__init__(("127.0.0.1", 0), Mark)
+        threading.Thread(target=self.serve_forever, args=(0.02,), daemon=True).start()
+
+    @property
+    def address(self):
+        return "{}:{}".format(*self.server_address)
+
+
+class Mark(socketserver.BaseRequestHandler):
+    def handle(self):
+        self.server.seen += self.request.recv(1)
+
+
+@pytest.fixture
+def marks():
+    with Marks() as running:
+        yield running
+        running.shutdown()
 
 
 def wait_for(condition, what):
@@ -116,25 +99,22 @@ def wait_for(condition, what):
         time.sleep(0.02)
 
 
-def assert_it_stops(scene, tmp_path, model, stream):
-    marks = tmp_path / "marks"
-    marks.touch()
-    with scene.connection(model, str(marks), stream=stream):
-        wait_for(lambda: len(marks.read_text()) >= 3, f"{model} did not begin:\n{scene.server.log}")
-    wait_for(lambda: "!" in marks.read_text(), f"{model} goes on for a client that has gone")
-    ended = marks.read_text()
-    assert ended.strip(".") == "!"
+def assert_it_stops(scene, marks, model, stream):
+    marks.seen = b""
+    with scene.connection(model, marks.address.replace(":", " "), stream=stream):
+        wait_for(lambda: len(marks.seen) >= 3, f"{model} did not begin:\n{scene.server.log}")
+    wait_for(lambda: b"!" in marks.seen, f"{model} goes on for a client that has gone")
+    ended = marks.seen
+    assert ended.strip(b".") == b"!"
     time.sleep(0.2)
-    assert marks.read_text() == ended, f"{model} went on after it had ended"
+    assert marks.seen == ended, f"{model} went on after it had ended"
 
 
 @pytest.mark.parametrize("stream", [True, False], ids=["streamed", "not streamed"])
-def test_a_client_that_goes_away_stops_the_pipe(scene, tmp_path, stream):
-    scene.store({name: HEAD + source for name, source in PIPES.items()} | {"bystander": BYSTANDER})
+def test_a_client_that_goes_away_stops_the_pipe(scene, marks, stream):
+    scene.store(PIPES | {"bystander": BYSTANDER}, allow=(marks.address,))
     for name in PIPES:
-        folder = tmp_path / name
-        folder.mkdir()
-        assert_it_stops(scene, folder, name, stream)
+        assert_it_stops(scene, marks, name, stream)
 
     async def bystander():
         async with scene.client() as client:
@@ -143,6 +123,7 @@ def test_a_client_that_goes_away_stops_the_pipe(scene, tmp_path, stream):
     assert asyncio.run(bystander()) == "still here"
 
 
-def test_a_client_that_goes_away_stops_a_filter(scene, tmp_path):
-    scene.store({"slow_inlet": HEAD + INLET, "never_called": HEAD + PIPES["async_def"]}, globals=("slow_inlet",))
-    assert_it_stops(scene, tmp_path, "never_called", True)
+def test_a_client_that_goes_away_stops_a_filter(scene, marks):
+    functions = {"slow_inlet": INLET, "never_called": PIPES["async_def"]}
+    scene.store(functions, globals=("slow_inlet",), allow=(marks.address,))
+    assert_it_stops(scene, marks, "never_called", True)

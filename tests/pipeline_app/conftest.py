@@ -100,8 +100,7 @@ def fresh_snapshot(db):
     from pipeline_app.runs import log
 
     module.snapshot.__init__()  # type: ignore[misc]
-    log._waiting.clear()
-    log._used.clear()
+    log.__init__()  # type: ignore[misc]
     yield
     module.snapshot.__init__()  # type: ignore[misc]
 
@@ -149,3 +148,16 @@ def pipe(base_packages, changed):
         return function
 
     return store
+
+
+@pytest.fixture
+def inline(monkeypatch, settings):
+    """Lets this process run functions inline, whichever runner the tests are run with."""
+    from pipeline_app.runners.inline import InlineRunner
+    from pipeline_app.runtime import engine
+
+    settings.FUNCTIONS_RUNNER = settings.FUNCTIONS_MIN_ISOLATION = "inline"
+    runner = InlineRunner()
+    monkeypatch.setattr(engine, "_runner", runner)
+    yield runner
+    async_to_sync(runner.close)()

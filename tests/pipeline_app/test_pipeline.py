@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 
 import pytest
 
@@ -179,20 +180,23 @@ def test_a_failing_filter_is_skipped_when_its_policy_says_so_and_the_client_is_t
     assert event["data"]["hook"] == "inlet"
 
 
-def test_a_filter_that_does_not_load_blocks_too(api, pipe, filters, tmp_path):
+def test_a_filter_that_does_not_load_blocks_too(api, pipe, filters):
     pipe("echo", ECHO)
-    flag = tmp_path / "there"
-    flag.touch()
-    filters("moody", f"open({str(flag)!r}).close()\n\nclass Filter:\n    def inlet(self, body):\n        return body\n")
+    ends = time.time() + 2
+    filters(
+        "moody",
+        f"import time\nif time.time() > {ends}: raise TimeoutError('too late')\n\n"
+        "class Filter:\n    def inlet(self, body):\n        return body\n",
+    )
     assert api.chat("echo").status == 200
     from functions_app.runtime import get_runtime
 
     get_runtime().forget()
-    flag.unlink()
+    time.sleep(max(0.0, ends - time.time()))
     answer = api.chat("echo")
     assert answer.status == 503
     assert answer.error["code"] == "function_unavailable"
-    assert answer.error["message"].startswith("Function 'moody' can't be run: FileNotFoundError:")
+    assert answer.error["message"].startswith("Function 'moody' can't be run: TimeoutError: too late")
 
 
 @pytest.mark.parametrize("value", ["'text'", "42", "{'no': 'messages'}", "[1]"])

@@ -58,19 +58,14 @@ def test_open_webuis_list_has_names_presets_filters_and_actions(api, pipe, chang
     assert api.chat("preset").content == "shelf.upper"
 
 
-def test_one_failing_provider_never_empties_the_list_and_keeps_its_last_good_one(
-    api, pipe, changed, tmp_path, settings
-):
+def test_one_failing_provider_never_empties_the_list(api, pipe, settings):
     settings.FUNCTIONS_MODEL_LIST_SECONDS = 0
-    flag = tmp_path / "up"
-    flag.touch()
     pipe(
         "provider",
-        f"""
+        """
 class Pipe:
     def pipes(self):
-        open({str(flag)!r}).close()
-        return [{{"id": "a", "name": "A"}}]
+        return [{"id": "a", "name": "A"}]
     def pipe(self, body):
         return "here"
 """,

@@ -5,6 +5,8 @@ from __future__ import annotations
 from asgiref.sync import async_to_sync
 
 from functions_app import generation
+from functions_app.models import Function
+from pipeline_app.runtime import code_of
 from pipeline_app.snapshot import snapshot
 from tests.builders import make_function
 
@@ -67,3 +69,16 @@ def test_an_unknown_key_is_asked_for_once_until_something_changes(fresh_snapshot
     assert person.user["name"] == "alice"
     assert person.is_admin
     assert text not in repr(person)
+
+
+def test_a_restart_gives_the_code_another_key(fresh_snapshot, base_packages, changed):
+    function = make_function("f0")
+    make_function("f1")
+    changed()
+    before = async_to_sync(snapshot.functions)().entries
+    function.restart()
+    changed()
+    after = async_to_sync(snapshot.functions)().entries
+    assert after["f0"].code.key != before["f0"].code.key
+    assert after["f1"].code.key == before["f1"].code.key
+    assert after["f0"].code.key == code_of(Function.objects.get(pk="f0").live).key

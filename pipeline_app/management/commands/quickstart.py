@@ -37,6 +37,9 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         host, port = options["host"], options["port"]
+        if settings.FUNCTIONS_RUNNER != "inline" and not os.environ.get("FUNCTIONS_MIN_ISOLATION"):
+            # A first look must work on any machine; the log and the admin say what its isolation is worth.
+            settings.FUNCTIONS_MIN_ISOLATION = "process"
         # Taken first, so that a port in use is said before minutes of work.
         listener = None if options["no_serve"] else self._listener(host, port)
         progress = Progress(self.stdout)

@@ -268,3 +268,13 @@ def test_all_caches_are_cleared_from_the_list(admin, told):
     answer = admin.post("/admin/functions_app/function/", data, follow=True)
     assert told(answer) == ["Every process reads and loads all functions again with its next request."]
     assert generation.epoch() != before
+
+
+def test_restarting_is_an_action_of_the_list_for_who_may_publish(staff):
+    make_function("one"), make_function("two")
+    url = reverse("admin:functions_app_function_changelist")
+    chosen = {"action": "restart", "_selected_action": ["one", "two"]}
+    staff("view_function", "change_function").post(url, chosen)
+    assert set(Function.objects.values_list("epoch", flat=True)) == {""}
+    staff("view_function", "publish_function").post(url, chosen)
+    assert "" not in Function.objects.values_list("epoch", flat=True)

@@ -91,3 +91,9 @@ def test_wrong_values_are_told_beside_their_field_and_kept(admin, function, fiel
     assert response.context["form"].errors == {field: [message]}
     function.refresh_from_db()
     assert function.policy == {}
+
+
+@pytest.mark.parametrize(("runner", "said"), [("inline", True), ("process", False)])
+def test_what_nothing_enforces_is_said(admin, function, settings, runner, said):
+    settings.FUNCTIONS_RUNNER = runner
+    assert ("nothing enforces them" in admin.get(URL).content.decode()) is said

@@ -159,3 +159,16 @@ def test_the_database_keeps_the_rules(change):
     make_function("hello")
     with pytest.raises(IntegrityError), transaction.atomic():
         Function.objects.filter(id="hello").update(**change)
+
+
+def test_a_restart_begins_a_new_epoch_each_time_and_nothing_takes_it_back():
+    function = make_function("fn")
+    stale = Function.objects.get(pk="fn")
+    function.restart()
+    first = Function.objects.get(pk="fn").epoch
+    assert first
+    stale.name = "Renamed"
+    stale.save()
+    assert Function.objects.get(pk="fn").epoch == first
+    function.restart()
+    assert Function.objects.get(pk="fn").epoch != first

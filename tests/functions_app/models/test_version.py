@@ -9,6 +9,7 @@ from django.db.models import RestrictedError
 from django.utils import timezone
 
 from functions_app.models import Function, FunctionVersion, Valves
+from pipeline_app.worker.imports import refusal
 from tests.builders import make_function, make_version
 from tests.functions_app.sources import (
     FILTER,
@@ -114,7 +115,15 @@ def test_a_malformed_requirement_breaks_the_version():
 def test_imports_that_the_policy_refuses_break_the_version():
     function = make_function(policy={"imports": {"deny": ["subprocess"]}})
     version = make_version(function, "import subprocess\n" + PIPE)
-    assert version.error["message"] == "The policy of this function does not allow it to import subprocess."
+    assert version.error["message"] == refusal(["subprocess"])
+    assert version.error["line"] == 1
+
+
+def test_imports_that_only_a_hook_makes_are_refused_in_the_same_words():
+    function = make_function(policy={"imports": {"deny": ["subprocess"]}})
+    version = make_version(function, PIPE + "\n\ndef later():\n    import subprocess\n")
+    assert version.error["message"] == refusal(["subprocess"])
+    assert version.error["line"] is None
 
 
 def test_valves_that_do_not_fit_new_code_keep_it_from_going_live():
@@ -149,14 +158,13 @@ def test_a_lost_valve_key_keeps_versions_from_going_live(settings):
     assert function.live.number == 1
 
 
-def waits_for(path) -> str:
-    """Returns a pipe whose source takes until a file exists to load."""
-    return f"import os, time\nwhile not os.path.exists({str(path)!r}):\n    time.sleep(0.01)\n\n\n" + PIPE
+SLOW = "import time\n\ntime.sleep(1)\n\n\n" + PIPE
+"""A pipe whose source takes a while to load."""
 
 
 @pytest.fixture
-def publish_slowly(tmp_path):
-    """Publishes a version in a thread, runs something while that is being checked, and lets it end."""
+def publish_slowly():
+    """Publishes a version in a thread, runs something while that is being checked, and waits for its end."""
 
     def publish(version: FunctionVersion, meanwhile) -> FunctionVersion:
         failures: list[BaseException] = []
@@ -176,7 +184,6 @@ def publish_slowly(tmp_path):
                 assert thread.is_alive(), failures
             meanwhile()
         finally:
-            (tmp_path / "go").touch()
             thread.join()
         assert failures == []
         version.refresh_from_db()
@@ -186,9 +193,9 @@ def publish_slowly(tmp_path):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_the_later_wish_wins(publish_slowly, tmp_path):
+def test_the_later_wish_wins(publish_slowly):
     function = make_function(source=PIPE)
-    slow = make_version(function, waits_for(tmp_path / "go"), publish=False)
+    slow = make_version(function, SLOW, publish=False)
     publish_slowly(slow, lambda: make_version(function, FILTER))
     assert states(function) == {1: "retired", 2: "retired", 3: "live"}
     assert slow.error["message"] == "Version 3 was published while this one was being prepared; it serves."
@@ -198,9 +205,9 @@ def test_the_later_wish_wins(publish_slowly, tmp_path):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_what_is_live_serves_while_a_version_is_checked(publish_slowly, tmp_path):
+def test_what_is_live_serves_while_a_version_is_checked(publish_slowly):
     function = make_function(source=PIPE)
-    slow = make_version(function, waits_for(tmp_path / "go"), publish=False)
+    slow = make_version(function, SLOW, publish=False)
     seen: list[dict[int, str]] = []
     publish_slowly(slow, lambda: seen.append(states(function)))
     assert seen == [{1: "live", 2: "building"}]
@@ -208,9 +215,9 @@ def test_what_is_live_serves_while_a_version_is_checked(publish_slowly, tmp_path
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_function_can_be_deleted_while_a_version_is_checked(publish_slowly, tmp_path):
+def test_a_function_can_be_deleted_while_a_version_is_checked(publish_slowly):
     function = make_function(source=PIPE)
-    slow = make_version(function, waits_for(tmp_path / "go"), publish=False)
+    slow = make_version(function, SLOW, publish=False)
     with pytest.raises(AssertionError, match="DoesNotExist"):
         publish_slowly(slow, function.delete)
     assert not FunctionVersion.objects.exists()

@@ -169,12 +169,17 @@ def test_a_body_over_the_limit_is_refused_while_it_is_read(start_server):
         assert answer.headers["connection"] == "close"
 
 
-def test_health_and_metrics(served):
+def test_health_and_metrics(served, settings):
     assert httpx.get(f"{served.url}/healthz").json() == {"status": True}
     ready = httpx.get(f"{served.url}/readyz")
     assert ready.status_code == 200
     assert ready.json()["checks"]["database"] == "ok"
-    assert ready.json()["checks"]["isolation"] == "inline"
+    level = ready.json()["checks"]["isolation"]
+    assert (
+        level == "inline"
+        if settings.FUNCTIONS_RUNNER == "inline"
+        else level in ("process", "basic", "standard", "strict")
+    )
     assert httpx.get(f"{served.url}/metrics").status_code == 401
     headers = {"Authorization": f"Bearer {served.key}"}
     assert "webui_functions_" in httpx.get(f"{served.url}/metrics", headers=headers).text

@@ -155,6 +155,7 @@ def test_coding_lines_byte_order_marks_and_odd_line_ends_do_no_harm():
 def test_legacy_imports_are_rewritten_and_nothing_else(tmp_path, monkeypatch):
     package = tmp_path / "open_webui" / "utils"
     package.mkdir(parents=True)
+    (package.parent / "__init__.py").touch()  # else the one that comes with the worker is found
     (package / "misc.py").write_text("def found(): return 'in open_webui'")
     monkeypatch.syspath_prepend(str(tmp_path))
     function = loaded("""

@@ -1,12 +1,12 @@
-"""Who may call from outside, and what ran: keys and runs."""
+"""Keys: who may call from outside."""
 
 from __future__ import annotations
 
 import hashlib
 import secrets
 import uuid
-from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, ClassVar
+from datetime import datetime
+from typing import TYPE_CHECKING, ClassVar
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
@@ -114,59 +114,3 @@ class ApiKey(WatchedModel):
         """Ends the key at once, for every process."""
         self.revoked_at = timezone.now()
         self.save(update_fields=["revoked_at"])
-
-
-class RunQuerySet(models.QuerySet["Run"]):
-    """Keeping the table at its size."""
-
-    def prune(self, days: int, rows: int) -> int:
-        """Deletes runs older than ``days`` and all beyond the newest ``rows``; returns how many."""
-        deleted, _ = self.filter(started_at__lt=timezone.now() - timedelta(days=days)).delete()
-        oldest_kept = self.order_by("-started_at").values_list("started_at", flat=True)[rows - 1 : rows].first()
-        if oldest_kept is not None:
-            deleted += self.filter(started_at__lt=oldest_kept).delete()[0]
-        return deleted
-
-
-class Run(models.Model):
-    """One request that ran functions.
-
-    ``steps`` is a list of ``{"function", "version", "hook", "wall_ms", "cpu_ms", "error", "output"}``
-    in the order they ended.
-    """
-
-    class Outcome(models.TextChoices):
-        SUCCEEDED = "succeeded"
-        FAILED = "failed"
-        CANCELLED = "cancelled", "client left"
-
-    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
-    request_id = models.CharField(max_length=64)
-    user = models.ForeignKey(
-        settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, related_name="runs", db_constraint=False
-    )
-    model = models.CharField(max_length=300, blank=True)
-    kind = models.CharField(max_length=10, default="chat")
-    outcome = models.CharField(max_length=10, choices=Outcome.choices)
-    error = models.TextField(blank=True)
-    steps = models.JSONField(default=list)
-    started_at = models.DateTimeField(db_index=True)
-    wall_ms = models.FloatField()
-
-    objects = RunQuerySet.as_manager()
-
-    class Meta:
-        ordering = ["-started_at"]
-        constraints = [
-            models.CheckConstraint(
-                condition=models.Q(outcome__in=["succeeded", "failed", "cancelled"]), name="run_outcome_is_known"
-            ),
-        ]
-
-    def __str__(self) -> str:
-        return f"{self.kind} {self.model} {self.started_at:%Y-%m-%d %H:%M:%S} {self.outcome}"
-
-    def functions(self) -> list[str]:
-        """Returns the ids of the functions that ran, each once, in order."""
-        seen: dict[str, Any] = {step["function"]: None for step in self.steps}
-        return list(seen)

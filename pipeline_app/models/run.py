@@ -1,0 +1,97 @@
+"""Runs: which requests ran functions, and how that went."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import timedelta
+from typing import Any
+
+from django.conf import settings
+from django.db import models
+from django.utils import timezone
+
+
+class RunQuerySet(models.QuerySet["Run"]):
+    """Keeping the table at its size."""
+
+    def prune(self, days: int, rows: int) -> int:
+        """Deletes runs older than ``days`` and all beyond the newest ``rows``; returns how many."""
+        deleted, _ = self.filter(started_at__lt=timezone.now() - timedelta(days=days)).delete()
+        oldest_kept = self.order_by("-started_at").values_list("started_at", flat=True)[rows - 1 : rows].first()
+        if oldest_kept is not None:
+            deleted += self.filter(started_at__lt=oldest_kept).delete()[0]
+        return deleted
+
+
+class Run(models.Model):
+    """One request that ran functions.
+
+    ``steps`` is a list in the order they ended, one a call of a hook (all calls of one function's ``stream``
+    hook are one): ``function``, ``version``, ``hook``, ``queue_ms`` (the wait for a worker), ``wall_ms``, ``cpu_ms``
+    (None where it can't be told), ``memory_mb`` of the worker (None inline); and where there is anything to say
+    ``calls``, ``exit`` (why the server stopped it, or how its worker ended), ``error`` ``{"type", "message", "line",
+    "traceback"}`` and ``output``.
+    """
+
+    class Outcome(models.TextChoices):
+        SUCCEEDED = "succeeded"
+        FAILED = "failed"
+        CANCELLED = "cancelled", "client left"
+        STOPPED = "stopped"
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    request_id = models.CharField(max_length=64)
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, related_name="runs", db_constraint=False
+    )
+    model = models.CharField(max_length=300, blank=True)
+    kind = models.CharField(max_length=10, default="chat")
+    outcome = models.CharField(max_length=10, choices=Outcome.choices)
+    error = models.TextField(blank=True)
+    steps = models.JSONField(default=list)
+    started_at = models.DateTimeField(db_index=True)
+    wall_ms = models.FloatField()
+
+    objects = RunQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["-started_at"]
+        constraints = [
+            models.CheckConstraint(
+                condition=models.Q(outcome__in=["succeeded", "failed", "cancelled", "stopped"]),
+                name="run_outcome_is_known",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.model} {self.started_at:%Y-%m-%d %H:%M:%S} {self.outcome}"
+
+    def functions(self) -> list[str]:
+        """Returns the ids of the functions that ran, each once, in order."""
+        seen: dict[str, Any] = {step["function"]: None for step in self.steps}
+        return list(seen)
+
+    def to_wire(self, *, inside: bool) -> dict[str, Any]:
+        """Returns the run as clients see it; times are epoch seconds.
+
+        What functions printed, and where in their code they failed, is only for who may look inside.
+        """
+        return {
+            "id": str(self.pk),
+            "request_id": self.request_id,
+            "user_id": None if self.user_id is None else str(self.user_id),
+            "kind": self.kind,
+            "model": self.model,
+            "outcome": self.outcome,
+            "error": self.error or None,
+            "started_at": self.started_at.timestamp(),
+            "wall_ms": self.wall_ms,
+            "steps": self.steps if inside else [_from_outside(step) for step in self.steps],
+        }
+
+
+def _from_outside(step: dict[str, Any]) -> dict[str, Any]:
+    seen = {name: value for name, value in step.items() if name != "output"}
+    if "error" in step:
+        seen["error"] = {name: value for name, value in step["error"].items() if name != "traceback"}
+    return seen

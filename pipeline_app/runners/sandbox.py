@@ -1,0 +1,192 @@
+"""What workers are made with on this machine: the layers, the zygote, their way out; and what all that is worth."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from django.conf import settings
+
+from functions_app.policy import ISOLATION_LEVELS, Policy
+from pipeline_app.errors import FunctionUnavailable
+from pipeline_app.runners import bubblewrap, exits
+from pipeline_app.runners.attestation import Attestation, attest
+from pipeline_app.runners.base import Code, Json
+from pipeline_app.runners.destinations import Destinations, log
+from pipeline_app.runners.egress import Broker
+from pipeline_app.runners.environments import base_path
+from pipeline_app.runners.layers import FILES, Layers, readable, readable_in_worker, settle
+from pipeline_app.runners.nativelog import NativeLog
+from pipeline_app.runners.requests import HostCalls, Requests
+from pipeline_app.runners.scratch import Scratch, sweep
+from pipeline_app.runners.supervision import Supervisor
+from pipeline_app.runners.watch import measure
+from pipeline_app.runners.workers import RunningWorker
+from pipeline_app.runners.zygote import NotStarted, Zygote
+
+if TYPE_CHECKING:
+    from pipeline_app.runners.pool import Pool
+
+logger = logging.getLogger(__name__)
+
+MEGABYTE = 1024 * 1024
+PROBE_SECONDS = 60.0
+
+
+class TooLittleIsolation(Exception):
+    """The machine gives less isolation than ``FUNCTIONS_MIN_ISOLATION`` asks for."""
+
+    def __init__(self, message: str, attestation: Attestation) -> None:
+        super().__init__(message)
+        self.attestation = attestation
+
+
+class Sandbox:
+    """The machinery that starts workers; one per runner."""
+
+    def __init__(self, host_calls: HostCalls | None = None, layers: Layers | None = None) -> None:
+        self.isolation = "process"
+        self._host_calls = host_calls
+        self._layers = layers
+        self._scratch: Scratch | None = None
+        self._supervisor: Supervisor | None = None
+        self._shared_mb = 0.0
+        self._readable: list[str] = []
+
+    # --- opening and closing ------------------------------------------------------------------------
+
+    async def open(self, pool: Pool) -> Attestation:
+        """Starts the zygote and attests what holds in a real worker. Raises ``NotStarted``, ``TooLittleIsolation``."""
+        await asyncio.to_thread(sweep)
+        self._scratch = await asyncio.to_thread(Scratch)
+        if self._layers is None:
+            self._layers = await asyncio.to_thread(_layers)
+        try:
+            self._supervisor = Supervisor(self._zygote)
+            await self._supervisor.start()
+            zygote = measure(self._supervisor.pid, None)
+            self._shared_mb = zygote.memory_mb if zygote is not None else 0.0
+            return await self._attest(pool)
+        except BaseException:
+            await self.close()
+            raise
+
+    def _zygote(self, on_end: Callable[[], None]) -> Zygote:
+        assert self._layers is not None
+        assert self._scratch is not None
+        base = base_path()
+        packages = [] if base is None else [base]
+        paths = readable(packages)
+        self._readable = readable_in_worker(packages)
+        prefix = bubblewrap.prefix(paths, [str(self._scratch.path)]) if self._layers.bubblewrap else []
+        return Zygote(
+            self._scratch,
+            layers=self._layers,
+            prefix=prefix,
+            site=packages,
+            readable=paths,
+            on_end=on_end,
+        )
+
+    async def _attest(self, pool: Pool) -> Attestation:
+        code = Code("attestation", 0, "", "", Policy())
+        # What the probes were refused is nobody's business afterwards.
+        worker = await self.start(code, pool, Destinations())
+
+        async def ask(targets: Json) -> Json:
+            call = worker.begin("about", "probe", targets)
+            call.limit(PROBE_SECONDS)
+            await call.wait()
+            if call.done is None or call.done.error is not None:
+                why = call.failure.data["message"] if call.failure is not None else call.done and call.done.error
+                raise NotStarted(f"The sandbox cannot be attested: {why}.")
+            answers: Json = call.done.value
+            return answers
+
+        try:
+            found = await attest(ask)
+        finally:
+            worker.kill(exits.closed_by_us("the attestation is over"))
+        self.isolation = found.level
+        logger.info("%s", found)
+        least = getattr(settings, "FUNCTIONS_MIN_ISOLATION", "") or ISOLATION_LEVELS[0]
+        if ISOLATION_LEVELS.index(self.isolation) < ISOLATION_LEVELS.index(least):
+            raise TooLittleIsolation(
+                f"FUNCTIONS_MIN_ISOLATION is '{least}', and this machine gives '{self.isolation}'. "
+                "The layers that do not hold are named in the log; `manage.py check --deploy` says what they need.",
+                found,
+            )
+        return found
+
+    async def close(self) -> None:
+        """Ends the zygote and its workers, and removes their folders."""
+        if self._supervisor is not None:
+            await self._supervisor.close()
+            self._supervisor = None
+        if self._scratch is not None:
+            await asyncio.to_thread(self._scratch.close)
+            self._scratch = None
+
+    # --- workers ------------------------------------------------------------------------------------
+
+    async def start(self, code: Code, pool: Pool, destinations: Destinations = log) -> RunningWorker:
+        """Returns a new worker with its connections open and nothing loaded. Raises ``FunctionUnavailable``."""
+        if self._supervisor is None:
+            raise FunctionUnavailable(code.function_id, "load", "the server is stopping.", code="stopping")
+        try:
+            forked = await self._supervisor.fork({**_config(code), "readable": self._readable})
+        except NotStarted as error:
+            logger.error("No worker for '%s': %s", code.function_id, error)
+            message = f"its worker cannot be started: {error}"
+            raise FunctionUnavailable(code.function_id, "load", message, retry_after=5) from None
+        with contextlib.suppress(ProcessLookupError):  # it has gone already, which is noticed at its sockets
+            settle(forked.pid)
+        policy, notifications = code.policy, forked.notifications
+        broker = Broker(code.function_id, policy, notifications, forked.pid, destinations=destinations)
+        broker.start()
+        worker = RunningWorker(
+            code,
+            forked,
+            Requests(self._host_calls, broker),
+            NativeLog(forked.log),
+            on_idle=pool.consider,
+            on_retire=pool.on_retire,
+            on_end=pool.on_end,
+        )
+        worker.shared_mb = self._shared_mb
+        await worker.open()
+        return worker
+
+
+def _config(code: Code) -> Json:
+    policy = code.policy
+    return {
+        "network": "none" if policy.network == "none" and not policy.allow else "brokered",
+        "limits": {
+            "memory_mb": policy.memory_mb,
+            "disk_mb": policy.disk_mb,
+            "threads": policy.threads,
+            "files": FILES,
+        },
+        "site": [],
+        "environment": {},
+        "function": code.function_id,
+    }
+
+
+def _layers() -> Layers:
+    """Returns the layers of this machine that the settings do not leave out."""
+    wanted = Layers.without(getattr(settings, "FUNCTIONS_SANDBOX_LAYERS", None) or ())
+    if wanted.bubblewrap and (why := bubblewrap.why_not()) is not None:
+        logger.info("The sandbox does without bubblewrap: %s", why)
+        return Layers(False, wanted.landlock, wanted.seccomp, wanted.capabilities)
+    return wanted
+
+
+def quarter_of_memory_mb() -> float:
+    """Returns a quarter of the machine's memory in MB."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / MEGABYTE / 4

@@ -1,0 +1,109 @@
+"""Keeps a zygote running: started again when it dies, with a pause that grows; workers of a dead one live on."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from pipeline_app.runners.zygote import NotStarted, Zygote, ZygoteGone
+
+if TYPE_CHECKING:
+    from pipeline_app.runners.forked import Forked
+
+logger = logging.getLogger(__name__)
+
+PATIENCE = 30.0
+"""Seconds that a start of a worker waits for a zygote."""
+PAUSES = (0.0, 0.2, 1.0, 5.0)
+"""Seconds before the next start, by the number of zygotes that ended soon after they began; the last repeats."""
+SOON = 60.0
+KEPT_WITH_WORKERS = 16
+
+
+class Supervisor:
+    """The zygote of a runner, whichever process that is at the moment. ``make`` gives a new one, not yet started."""
+
+    def __init__(self, make: Callable[[Callable[[], None]], Zygote]) -> None:
+        self._make = make
+        self._loop = asyncio.get_running_loop()
+        self._zygote: Zygote | None = None
+        self._former: list[Zygote] = []
+        self._changed = asyncio.Event()
+        self._starting: asyncio.Task[None] | None = None
+        self._failures = 0
+        self._began = 0.0
+        self._closing = False
+        self.trouble = ""
+        """Why there is no zygote, while there is none."""
+
+    async def start(self) -> None:
+        """Starts the first zygote. Raises ``NotStarted``."""
+        await self._start()
+
+    @property
+    def pid(self) -> int:
+        """The process that forks now; 0 while there is none."""
+        return self._zygote.pid if self._zygote is not None else 0
+
+    async def fork(self, config: dict[str, Any]) -> Forked:
+        """Returns a new worker, of the next zygote when this one dies meanwhile. Raises ``NotStarted``."""
+        ends = self._loop.time() + PATIENCE
+        while not self._closing:
+            zygote = self._zygote
+            if zygote is not None and zygote.alive:
+                with contextlib.suppress(ZygoteGone):
+                    return await zygote.fork(config)
+                continue
+            left = ends - self._loop.time()
+            if left <= 0:
+                break
+            self._changed.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(left):
+                    await self._changed.wait()
+        raise NotStarted(f"The process that makes workers is not there. {self.trouble}".strip())
+
+    async def close(self) -> None:
+        """Ends the zygote, and all workers of this one and of those before."""
+        self._closing = True
+        self._changed.set()
+        if self._starting is not None:
+            self._starting.cancel()
+            await asyncio.wait([self._starting])
+        for zygote in (self._zygote, *self._former):
+            if zygote is not None:
+                await zygote.close()
+
+    async def _start(self) -> None:
+        zygote = self._make(self._ended)
+        await zygote.start()
+        self._zygote, self._began, self.trouble = zygote, self._loop.time(), ""
+        self._changed.set()
+
+    def _ended(self) -> None:
+        if self._zygote is not None:
+            self._former.append(self._zygote)
+            self._zygote = None
+        self._failures = self._failures + 1 if self._loop.time() - self._began < SOON else 0
+        if not self._closing and self._starting is None:
+            self._starting = self._loop.create_task(self._start_again(), name="start zygote")
+
+    async def _start_again(self) -> None:
+        try:
+            while not self._closing:
+                await asyncio.sleep(PAUSES[min(self._failures, len(PAUSES) - 1)])
+                try:
+                    for zygote in self._former[:-KEPT_WITH_WORKERS]:
+                        self._former.remove(zygote)
+                        await zygote.close()
+                    await self._start()
+                    return
+                except NotStarted as error:
+                    self._failures += 1
+                    self.trouble = str(error)
+                    logger.error("%s", error)
+        finally:
+            self._starting = None

@@ -1,0 +1,1 @@
+"""The tables of Open WebUI that functions read: ``users``, ``models``, ``files``."""
