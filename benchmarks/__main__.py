@@ -17,7 +17,7 @@ from statistics import median
 from benchmarks import client, extras, machine, memory, report
 from benchmarks.functions import CHUNKS
 from benchmarks.servers import Installation, Installations, Server, installed, ours, peer
-from benchmarks.workloads import BARE, SERVERS, STOCK, Case, cases, limit_of
+from benchmarks.workloads import BARE, PLAIN, SERVERS, STOCK, Case, cases, limit_of
 
 WARM_UP = 0.2
 """The share of a measurement's time that runs before it."""
@@ -48,7 +48,7 @@ class Bench:
                 self.keys[name] = ""
                 server = peer("benchmarks.peers:bare" if name == BARE else "benchmarks.stock:application")
             else:
-                made = self.installations.make(name.replace(" ", "-"), *installed()[name])
+                made = self.installations.make(name.replace(" ", "-").replace(",", ""), *installed()[name])
                 self.installed[name], self.keys[name] = made, made.key
                 server = ours(made)
             self.servers[name] = stack.enter_context(server)
@@ -116,8 +116,10 @@ async def run(options: argparse.Namespace) -> None:
         more: list[tuple[str, str]] = []
         if not options.only:
             say("Edits and lists")
-            more = await extras.edits(bench.servers["no filters"].port, bench.installed["no filters"])
+            for name in PLAIN:
+                more += await extras.edits(name, bench.servers[name].port, bench.installed[name])
             more += await extras.lists(bench.installations)
+            more += await extras.workers(bench.installations)
     how = f"medians of {options.rounds} interleaved rounds of {options.seconds:g} s each"
     text = report.markdown(figures, more, sizes, how)
     print(text)

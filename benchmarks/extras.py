@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import time
 
-from benchmarks import client
+from benchmarks import client, functions, machine
 from benchmarks.servers import Editor, Installation, Installations, ours
 
 EDITS = 60
 LISTS = 30
 MANY = 500
+WORKERS = 10
 
 
 def _milliseconds(values: list[float]) -> str:
     return f"{client.percentile(values, 0.5) * 1000:.1f} ms (p99 {client.percentile(values, 0.99) * 1000:.1f})"
 
 
-async def edits(port: int, installation: Installation) -> list[tuple[str, str]]:
+async def edits(name: str, port: int, installation: Installation) -> list[tuple[str, str]]:
     """Edits a function beside the server, calls it at once; raises ``WrongAnswer`` when old code answers."""
     body = {"model": "edited", "messages": [{"role": "user", "content": "Hello"}]}
     request = client.Request(client.post("/v1/chat/completions", body, installation.key))
@@ -32,8 +33,8 @@ async def edits(port: int, installation: Installation) -> list[tuple[str, str]]:
             whole.append(time.perf_counter() - started)
             answers.append(seconds)
     return [
-        ("save, publish and first answer with the new code", _milliseconds(whole)),
-        ("of it the answer", _milliseconds(answers)),
+        (f"save, publish and first answer with the new code ({name})", _milliseconds(whole)),
+        (f"of it the answer ({name})", _milliseconds(answers)),
     ]
 
 
@@ -54,3 +55,32 @@ async def lists(installations: Installations) -> list[tuple[str, str]]:
         (f"list of {MANY} models", _milliseconds(times)),
         (f"memory with {MANY} functions known, none called", f"{memory:.0f} MB ({memory - before:+.0f})"),
     ]
+
+
+async def workers(installations: Installations) -> list[tuple[str, str]]:
+    """Measures what a running function adds: memory that is its own, and the time of its first call."""
+    pipes = {f"worker_{number}": functions.ORDINARY for number in range(WORKERS + 1)}
+    made = installations.make("workers", pipes)
+    with ours(made) as server:
+        await _answer(server.port, made, "worker_0")
+        before, processes = machine.shared_memory_mb(server.pid), server.processes()
+        first = [await _answer(server.port, made, f"worker_{number}") for number in range(1, WORKERS + 1)]
+        for _ in range(20):
+            for number in range(1, WORKERS + 1):
+                await _answer(server.port, made, f"worker_{number}")
+        added = machine.shared_memory_mb(server.pid) - before
+        if server.processes() - processes != WORKERS:
+            raise RuntimeError(f"{WORKERS} workers were expected, there are {server.processes() - processes} more")
+    return [
+        (f"memory (PSS) that each of {WORKERS} running functions adds", f"{added / WORKERS:.1f} MB"),
+        ("first call of a function, its worker started for it", _milliseconds(first)),
+    ]
+
+
+async def _answer(port: int, installation: Installation, model: str) -> float:
+    body = {"model": model, "messages": [{"role": "user", "content": "Hello"}]}
+    request = client.Request(client.post("/v1/chat/completions", body, installation.key))
+    _, answer, seconds = await client.once(port, request)
+    if functions.ANSWER.encode() not in answer:
+        raise client.WrongAnswer(f"{model} answered {answer!r}")
+    return seconds

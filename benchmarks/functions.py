@@ -63,6 +63,25 @@ class Pipe:
         return {ANSWER!r}
 """
 
+ORDINARY = f"""
+import httpx
+from pydantic import BaseModel, Field
+
+
+class Pipe:
+    class Valves(BaseModel):
+        api_key: str = Field(default="", description="The key of the service.")
+        timeout: int = Field(default=30, ge=1)
+
+    def __init__(self):
+        self.valves = self.Valves()
+        self.client = httpx.AsyncClient(timeout=self.valves.timeout)
+
+    async def pipe(self, body):
+        return {ANSWER!r}
+"""
+"""What most published pipes look like: valves, and a client for another service."""
+
 PIPES = {
     "hello": HELLO,
     "stream": STREAM,

@@ -54,6 +54,19 @@ def memory_mb(pid: int) -> float:
     return total / 1024
 
 
+def shared_memory_mb(pid: int) -> float:
+    """Returns the proportional memory (PSS) of a process tree in MB: pages that several share count once in all."""
+    total = 0
+    for process in tree(pid):
+        try:
+            rollup = Path(f"/proc/{process}/smaps_rollup").read_text()
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if found := re.search(r"^Pss:\s+(\d+) kB", rollup, re.MULTILINE):
+            total += int(found.group(1))
+    return total / 1024
+
+
 def facts() -> list[str]:
     """Returns sentences about the machine and the software; nothing that names the one or its folders."""
     model = re.search(r"model name\s*:\s*(.+)", Path("/proc/cpuinfo").read_text())

@@ -21,6 +21,9 @@ from benchmarks import functions, machine
 CHECKOUT = Path(__file__).resolve().parent.parent
 START_SECONDS = 60
 USER = "bench"
+NO_FILTERS, ASYNC_FILTERS, SYNC_FILTERS = "no filters", "5 async filters", "5 sync filters"
+INLINE = ", inline"
+"""Ends the name of an installation whose functions run in the server process; the others are sandboxed."""
 
 SETUP = """
 import json, sys
@@ -50,7 +53,7 @@ def environments() -> Path:
     return Path(os.environ.get("FUNCTIONS_ENVIRONMENTS") or CHECKOUT / ".pytest_cache" / "environments")
 
 
-def environment_of(data_dir: Path) -> dict[str, str]:
+def environment_of(data_dir: Path, runner: str = "process") -> dict[str, str]:
     """Returns the variables of a server that uses a data folder, whatever the developer's own settings are."""
     return {
         **{name: value for name, value in os.environ.items() if not name.startswith("FUNCTIONS_")},
@@ -63,7 +66,7 @@ def environment_of(data_dir: Path) -> dict[str, str]:
         "ALLOWED_HOSTS": "127.0.0.1",
         "LOG_LEVEL": "WARNING",
         "FUNCTIONS_ENVIRONMENTS": str(environments()),
-        "FUNCTIONS_RUNNER": os.environ.get("FUNCTIONS_RUNNER", "inline"),
+        "FUNCTIONS_RUNNER": runner,
     }
 
 
@@ -95,11 +98,13 @@ class Installations:
         manage(environment_of(self._template), "install_requirements")
         manage(environment_of(self._template), "migrate", "--verbosity", "0")
 
-    def make(self, name: str, pipes: dict[str, str], filters: dict[str, str] | None = None) -> Installation:
-        """Returns an installation with these pipes and global filters, all active."""
+    def make(
+        self, name: str, pipes: dict[str, str], filters: dict[str, str] | None = None, runner: str = "process"
+    ) -> Installation:
+        """Returns an installation with these pipes and global filters, all active, run by ``runner``."""
         data_dir = self.folder / name
         shutil.copytree(self._template, data_dir)
-        environment = environment_of(data_dir)
+        environment = environment_of(data_dir, runner)
         wanted = [(id, source, False) for id, source in pipes.items()]
         wanted += [(id, source, True) for id, source in (filters or {}).items()]
         file = data_dir / "functions.json"
@@ -169,6 +174,9 @@ class Server:
     def memory_mb(self) -> float:
         return machine.memory_mb(self.pid)
 
+    def processes(self) -> int:
+        return len(machine.tree(self.pid))
+
     def stop(self) -> None:
         self._process.terminate()
         try:
@@ -235,10 +243,14 @@ def ours(installation: Installation) -> Server:
     return Server("webui_functions.asgi:application", installation.environment)
 
 
-def installed() -> dict[str, tuple[dict[str, str], dict[str, str]]]:
-    """Returns pipes and filters of the installations that are measured, by name."""
+def installed() -> dict[str, tuple[dict[str, str], dict[str, str], str]]:
+    """Returns pipes, filters and runner of the installations that are measured, by name."""
+    sets = {
+        NO_FILTERS: ({**functions.PIPES, "edited": functions.edited(0)}, {}),
+        ASYNC_FILTERS: (functions.PIPES, functions.filters("async")),
+        SYNC_FILTERS: (functions.PIPES, functions.filters("sync")),
+    }
     return {
-        "no filters": ({**functions.PIPES, "edited": functions.edited(0)}, {}),
-        "5 async filters": (functions.PIPES, functions.filters("async")),
-        "5 sync filters": (functions.PIPES, functions.filters("sync")),
+        **{name: (*made, "process") for name, made in sets.items()},
+        **{name + INLINE: (*made, "inline") for name, made in sets.items()},
     }

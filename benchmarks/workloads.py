@@ -8,9 +8,12 @@ from typing import Any
 
 from benchmarks import client, peers
 from benchmarks.functions import ANSWER, CHUNKS, FILTERS, chunk_text
+from benchmarks.servers import ASYNC_FILTERS, INLINE, NO_FILTERS, SYNC_FILTERS
 
 BARE, STOCK = "bare ASGI app", "stock Django"
-SERVERS = (BARE, STOCK, "no filters", "5 async filters", "5 sync filters")
+PLAIN = (NO_FILTERS, NO_FILTERS + INLINE)
+FILTERED = (ASYNC_FILTERS, ASYNC_FILTERS + INLINE, SYNC_FILTERS, SYNC_FILTERS + INLINE)
+SERVERS = (BARE, STOCK, *PLAIN, *FILTERED)
 MARKS = "".join(str(number) for number in range(1, FILTERS + 1))
 
 
@@ -34,7 +37,7 @@ class Case:
 
     @property
     def filtered(self) -> bool:
-        return "filters" in self.server and self.server != "no filters"
+        return self.server in FILTERED
 
     @property
     def chunks(self) -> list[str]:
@@ -86,24 +89,25 @@ def cases() -> list[Case]:
     plain, streamed, waits = "plain answer", f"stream of {CHUNKS} chunks", "pipe that waits 50 ms"
     rows: list[Case] = []
     for connections in (1, 16, 64):
-        rows += [Case(plain, server, "hello", connections) for server in SERVERS[:3]]
+        rows += [Case(plain, server, "hello", connections) for server in (BARE, STOCK, *PLAIN)]
         if connections == 16:
-            rows += [Case(plain, server, "hello", connections) for server in SERVERS[3:]]
+            rows += [Case(plain, server, "hello", connections) for server in FILTERED]
     for connections in (1, 16):
         rows += [
             Case(streamed, BARE, "stream", connections, stream=True),
             Case(f"{streamed}, frames joined", BARE, "joined", connections, stream=True),
-            Case(streamed, "no filters", "stream", connections, stream=True),
-            Case(f"{streamed}, sync generator", "no filters", "stream_sync", connections, stream=True),
+            *(Case(streamed, server, "stream", connections, stream=True) for server in PLAIN),
+            *(Case(f"{streamed}, sync generator", server, "stream_sync", connections, stream=True) for server in PLAIN),
         ]
         if connections == 16:
-            rows += [Case(streamed, server, "stream", connections, stream=True) for server in SERVERS[3:]]
-    rows.append(Case("first chunk", "no filters", "first", 1, stream=True, first=True))
-    rows += [
-        Case(waits, BARE, "sleeper", 200),
-        Case(f"{waits}, async", "no filters", "sleeper", 200, bystander=True),
-        Case(f"{waits}, sync", "no filters", "sleeper_sync", 200, bystander=True),
-    ]
+            rows += [Case(streamed, server, "stream", connections, stream=True) for server in FILTERED]
+    rows += [Case("first chunk", server, "first", 1, stream=True, first=True) for server in PLAIN]
+    rows.append(Case(waits, BARE, "sleeper", 200))
+    for server in PLAIN:
+        rows += [
+            Case(f"{waits}, async", server, "sleeper", 200, bystander=True),
+            Case(f"{waits}, sync", server, "sleeper_sync", 200, bystander=True),
+        ]
     return rows
 
 
