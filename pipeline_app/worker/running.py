@@ -20,7 +20,7 @@ from .threads import Threads, is_delicate, port, raise_in_thread
 
 GRACE = 1.0
 """Seconds that a caller who stops a call waits for the author's code to end before going on without it."""
-THREAD_PAUSES = (0.05, 0.1, 0.2, 0.5, 1.0)
+THREAD_PAUSES = (0.2, 0.2, 0.5, 1.0)
 TASK_PAUSES = (1.0, 2.0, 5.0, 10.0)
 """Seconds between interruptions of code that does not end, long enough for its own clean-up; the last repeats."""
 DELICATE_PAUSE = 0.002
