@@ -18,6 +18,8 @@ class Pipe:
         return {ANSWER!r}
 """
 
+HELLO_SYNC = HELLO.replace("async def", "def")
+
 STREAM = f"""
 class Pipe:
     async def pipe(self, body):
@@ -84,6 +86,7 @@ class Pipe:
 
 PIPES = {
     "hello": HELLO,
+    "hello_sync": HELLO_SYNC,
     "stream": STREAM,
     "stream_sync": STREAM_SYNC,
     "first": FIRST,

@@ -91,6 +91,7 @@ def cases() -> list[Case]:
     for connections in (1, 16, 64):
         rows += [Case(plain, server, "hello", connections) for server in (BARE, STOCK, *PLAIN)]
         if connections == 16:
+            rows += [Case(f"{plain}, sync pipe", server, "hello_sync", connections) for server in PLAIN]
             rows += [Case(plain, server, "hello", connections) for server in FILTERED]
     for connections in (1, 16):
         rows += [

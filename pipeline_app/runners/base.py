@@ -38,6 +38,8 @@ class Code:
     """The id of the version row; None for code that is not stored."""
     epoch: str = ""
     """What was loaded in another epoch is not used (``functions_app.generation.start_afresh``)."""
+    packages: tuple[str, ...] = ()
+    """Folders of its own requirements below ``FUNCTIONS_ENVIRONMENTS``, looked at after the base packages."""
 
     @property
     def key(self) -> str:
