@@ -23,6 +23,8 @@ GRACE = 1.0
 THREAD_PAUSES = (0.2, 0.2, 0.5, 1.0)
 TASK_PAUSES = (1.0, 2.0, 5.0, 10.0)
 """Seconds between interruptions of code that does not end, long enough for its own clean-up; the last repeats."""
+GENTLE_PAUSE = 0.3
+"""Seconds that a generator has to be closed between two items, with its own clean-up."""
 DELICATE_PAUSE = 0.002
 DELICATE_TRIES = 250
 
@@ -100,7 +102,7 @@ class Running:
             return
         self.interrupted = True
         if self.gentle:
-            self.loop.call_later(0.1, self._push)
+            self.loop.call_later(GENTLE_PAUSE, self._push)
         else:
             self._push()
 
