@@ -12,18 +12,24 @@ from django.core.exceptions import ValidationError
 from functions_app.policy import GRANTS, ISOLATION_LEVELS, NETWORKS, Policy
 
 NUMBERS = {
-    "cpu_limit": "Seconds of CPU that a call may use.",
+    "cpu_limit": "Seconds of CPU time that a call may use.",
     "memory_mb": "Megabytes of memory, at least 128.",
-    "disk_mb": "Megabytes in its own temporary folder.",
-    "output_mb": "Megabytes of one result or chunk.",
+    "disk_mb": "Megabytes in its own temporary folder, in at most 10,000 files.",
+    "output_mb": "Megabytes of one result or chunk; an answer in all may have four times as many.",
     "threads": "Threads of its process.",
-    "concurrency": "Calls at a time, at most 128 of them synchronous.",
+    "concurrency": "Calls at a time, at most 128 of them synchronous. As many more wait up to 10 s, the rest get 429.",
 }
 CHOICES = {
     "on_error": (("block", "skip"), "Filters: what happens to the request when this one fails."),
     "stream_mode": (("pass", "hold"), "Filters: hold the whole answer until the outlet has spoken."),
-    "network": (NETWORKS, "none; public: no private addresses; open."),
-    "min_isolation": (ISOLATION_LEVELS, "It does not run below this level."),
+    "network": (
+        NETWORKS,
+        "none: only what is allowed below; public: all but loopback, private and metadata addresses; open: everything.",
+    ),
+    "min_isolation": (
+        ISOLATION_LEVELS,
+        "The least isolation it runs under: below it, calls get 503. The isolation page shows the levels.",
+    ),
 }
 
 
@@ -52,7 +58,8 @@ class PolicyForm(forms.Form):
         self.fields["allow"] = forms.CharField(
             required=False,
             widget=forms.Textarea(attrs={"rows": 3, "cols": 60}),
-            help_text="Reachable in any network mode, one a line: host, host:port, *.domain or CIDR.",
+            help_text="Reachable in any network mode, one a line: host, host:port, *.domain or CIDR. "
+            "Loopback only if named itself, as 127.0.0.1:8080 or localhost.",
         )
         self.fields["grants"] = forms.MultipleChoiceField(
             choices=[(grant, f"{grant}: {what}") for grant, what in GRANTS.items()],

@@ -84,6 +84,23 @@ class FunctionError(RequestError):
             self.type = "invalid_request_error"
 
     @staticmethod
+    def told(function_id: str, hook: str, data: dict[str, Any]) -> FunctionError:
+        """Returns the error of a call whose worker says that it failed: a limit of its policy, or its own doing."""
+        if data.get("type") != "OutputLimit" or "(output_mb)" not in str(data.get("message")):
+            return FunctionError(function_id, hook, data)
+        stopped = SandboxLimit(function_id, hook, str(data["message"]).rstrip("."), code="output_limit", status=502)
+        stopped.data = data
+        stopped.output = data.get("output") or []
+        return stopped
+
+    def locate(self, told: dict[str, Any]) -> None:
+        """Adds where the author's code was, from what the worker told of the end of a call that the server stopped."""
+        if told.get("line") and not self.data.get("line"):
+            self.data = {**self.data, "line": told["line"], "traceback": told.get("traceback") or ""}
+            self.message = self.message.replace(f" in {self.hook}:", f" in {self.hook}, line {told['line']}:", 1)
+            self.args = (self.message,)
+
+    @staticmethod
     def _sentence(function_id: str, hook: str, data: dict[str, Any], chosen: bool) -> str:
         if chosen:
             # The author raised HTTPException: status and words are meant for the client.

@@ -22,6 +22,8 @@ Json = dict[str, Any]
 
 AT_ONCE = 8
 """How many ``pipes()`` run side by side while the model list is made."""
+OTHERS_WAIT = 5.0
+"""Seconds that lists of all models wait for the first answer of a provider, from when it was asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +71,7 @@ class _List:
     parts: list[Json] | None = None
     error: FunctionError | None = None
     asked: float = float("-inf")
+    began: float = float("-inf")
     refresh: asyncio.Task[None] | None = None
 
 
@@ -84,9 +87,12 @@ class Catalog:
         self._gate: asyncio.Semaphore | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
-    async def parts(self, pipe: Entry, caller: Caller, *, fresh: bool = False) -> list[Json]:
+    async def parts(
+        self, pipe: Entry, caller: Caller, *, fresh: bool = False, among_others: bool = False
+    ) -> list[Json]:
         """Returns what a pipe offers as ``[{"id", "name"}]``; one part with an empty id for a plain pipe.
 
+        ``among_others``: a first list is waited for only a moment, and one that failed before not at all.
         Raises ``FunctionError`` when a manifold has never given a list and gives none now.
         """
         offered = pipe.manifest.get("pipes")
@@ -100,7 +106,17 @@ class Catalog:
             # A list that failed a moment ago is not asked again by everybody who comes along.
             if held.error is not None and age < 2 and not fresh:
                 raise held.error
-            await self._wait(self._refresh(held, pipe, caller))
+            refresh = self._refresh(held, pipe, caller)
+            if among_others:
+                # One that failed before has had its chance to hold the others up.
+                patience = 0 if held.error is not None else held.began + OTHERS_WAIT - time.monotonic()
+                done, _ = await asyncio.wait({refresh}, timeout=max(0, patience))
+                for answered in done:
+                    answered.result()
+                if held.parts is None and held.error is None:
+                    raise FunctionError(pipe.id, "pipes", {"type": "TimeLimit", "message": "no list has come yet"})
+            else:
+                await self._wait(refresh)
             if held.parts is None:
                 raise held.error or FunctionError(pipe.id, "pipes", {"type": "Error", "message": "no list came back"})
         elif age > settings.FUNCTIONS_MODEL_LIST_SECONDS:
@@ -126,6 +142,7 @@ class Catalog:
 
     def _refresh(self, held: _List, pipe: Entry, caller: Caller) -> asyncio.Task[None]:
         if held.refresh is None or held.refresh.done():
+            held.began = time.monotonic()
             held.refresh = asyncio.create_task(self._ask(held, pipe, caller), name=f"models of {pipe.id}")
         return held.refresh
 
@@ -187,7 +204,9 @@ class Catalog:
         """Returns what a person may call, as ``(model, pipe, preset)`` in order of name; see ``model_of``."""
         person = caller.person
         pipes = [entry for entry in functions.entries.values() if entry.kind == "pipe"]
-        lists = await asyncio.gather(*(self.parts(pipe, caller) for pipe in pipes), return_exceptions=True)
+        lists = await asyncio.gather(
+            *(self.parts(pipe, caller, among_others=True) for pipe in pipes), return_exceptions=True
+        )
         found: dict[str, tuple[Json, Entry | None, Preset | None]] = {}
         for pipe, parts in zip(pipes, lists, strict=True):
             if isinstance(parts, FunctionError):

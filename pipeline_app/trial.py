@@ -8,7 +8,7 @@ from typing import Any
 
 from pipeline_app.answer import Head, Reader, Transcript
 from pipeline_app.context import CONSUMED, Caller, context_of, metadata_of
-from pipeline_app.errors import Busy, FunctionError
+from pipeline_app.errors import Busy, FunctionError, SandboxLimit, WorkerDied
 from pipeline_app.events import Channel
 from pipeline_app.runners.base import Code, Outcome, Runner, Task
 from pipeline_app.runs import Record
@@ -182,6 +182,8 @@ class Trial:
 
 def _told(error: FunctionError) -> Json:
     told = {name: error.data.get(name) for name in ("type", "message", "line", "traceback")}
+    if isinstance(error, SandboxLimit | WorkerDied) or told["type"] == "Unavailable":
+        told["message"] = error.message  # what happened to it, as a whole sentence
     return {**told, "code": error.code}
 
 

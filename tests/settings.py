@@ -15,16 +15,18 @@ from pathlib import Path
 CHECKOUT = Path(__file__).resolve().parent.parent
 SHARED_ENVIRONMENTS = CHECKOUT / ".pytest_cache" / "environments"
 
-_data_dir = tempfile.mkdtemp(prefix="webui-functions-tests-")
-_owner = os.getpid()
+# Workers of pytest-xdist end without going through atexit: their folders lie in that of the process that started them.
+_root = os.environ.get("WEBUI_FUNCTIONS_TESTS_FOLDER")
+if _root is None:
+    _root = os.environ["WEBUI_FUNCTIONS_TESTS_FOLDER"] = tempfile.mkdtemp(prefix="webui-functions-tests-")
+    _owner = os.getpid()
 
+    def _remove_root(root: str = _root) -> None:
+        if os.getpid() == _owner:  # not in a forked child that ends before its parent
+            shutil.rmtree(root, ignore_errors=True)
 
-def _remove_data_dir() -> None:
-    if os.getpid() == _owner:  # not in a forked child that ends before its parent
-        shutil.rmtree(_data_dir, ignore_errors=True)
-
-
-atexit.register(_remove_data_dir)
+    atexit.register(_remove_root)
+_data_dir = tempfile.mkdtemp(dir=_root)
 
 # Everything is said, not left out: what is left out would be read from the developer's .env.
 os.environ.update(

@@ -20,6 +20,7 @@ if not apps.ready:  # a second setup would configure logging anew, over streams 
 
 from django.core.handlers.asgi import ASGIHandler  # settings first
 
+from pipeline_app.runners.sandbox import TooLittleIsolation
 from pipeline_app.runtime import engine
 from webui_functions.handler import APIHandler
 
@@ -51,6 +52,10 @@ class Application:
             await receive()
             try:
                 await stack.enter_async_context(engine.serving())
+            except TooLittleIsolation as error:
+                logger.error("The server does not start. %s", error)
+                await send({"type": "lifespan.startup.failed", "message": str(error)})
+                return
             except Exception as error:
                 logger.exception("The server can't start")
                 await send({"type": "lifespan.startup.failed", "message": str(error)})

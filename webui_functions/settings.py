@@ -220,11 +220,20 @@ LOGGING: dict[str, Any] = {
     "disable_existing_loggers": False,
     "filters": {"request": {"()": "webui_functions.observability.RequestFilter"}},
     "formatters": {
-        "text": {"format": "%(asctime)s %(levelname)s %(name)s [%(request_id)s] %(message)s"},
+        "text": {
+            "()": "webui_functions.observability.TextFormatter",
+            "fmt": "%(asctime)s %(levelname)s %(name)s [%(request_id)s] %(message)s",
+        },
         "json": {"()": "webui_functions.observability.JSONFormatter"},
     },
     "handlers": {
         "console": {"class": "logging.StreamHandler", "formatter": LOG_FORMAT, "filters": ["request"]},
+    },
+    # Those that come with handlers of their own lose them: every line goes through the formatters above.
+    # Children are named too: of those that are not, the level would be forgotten.
+    "loggers": {
+        name: {"handlers": [], "propagate": True}
+        for name in ("django", "django.server", "uvicorn", "uvicorn.access", "uvicorn.asgi", "uvicorn.error")
     },
     "root": {"handlers": ["console"], "level": LOG_LEVEL},
 }

@@ -32,7 +32,7 @@ else:
 @admin.register(Function)
 class FunctionAdmin(_Admin):
     form = FunctionForm
-    list_display = ("id", "name", "kind", "shown_state", "is_active", "is_global", "updated_at")
+    list_display = ("id", "name", "kind", "shown_state", "is_active", "is_global", "updated")
     list_display_links = ("id", "name")
     list_filter = ("kind", "is_active", "is_global")
     search_fields = ("id", "name")
@@ -64,6 +64,10 @@ class FunctionAdmin(_Admin):
                 newest_state=Subquery(newest.values("state")[:1]),
             )
         )
+
+    @admin.display(description="updated", ordering="updated_at")
+    def updated(self, function: Function) -> str:
+        return pages.moment(function.updated_at)
 
     @admin.display(description="state")
     def shown_state(self, function: Any) -> str:
@@ -101,6 +105,7 @@ class FunctionAdmin(_Admin):
     def restart(self, request: HttpRequest, queryset: QuerySet[Function]) -> None:
         for function in queryset:
             function.restart()
+            get_runtime().forget(function.id)  # this process at once, so that the pages that follow show it
             self.log_change(request, function, "Restarted the workers.")
         messages.success(request, "New calls get new workers, in every server process.")
 

@@ -12,7 +12,9 @@ from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 
 from functions_app.admin import pages
+from functions_app.admin.policy import may_change_policy
 from pipeline_app import usage
+from pipeline_app.admin.isolation import too_little
 from pipeline_app.models import Destination, Trip
 from pipeline_app.runs import log
 from pipeline_app.runtime import engine
@@ -34,16 +36,18 @@ def activity_page(admin: FunctionAdmin, request: HttpRequest, object_id: str) ->
         if not admin.has_publish_permission(request):
             raise PermissionDenied
         function.restart()
+        engine.runner.forget(function.id)  # this process at once, so that the page that follows shows it
         admin.log_change(request, function, "Restarted the workers.")
         messages.success(
             request,
-            "New calls get new workers, in every server process; an open breaker is closed. Calls under way end.",
+            "New calls get new workers, in every server process; an open breaker is closed. "
+            "Calls under way keep theirs until they end.",
         )
         return HttpResponseRedirect(request.get_full_path())
     window = request.GET.get("over", "day")
     window = window if window in WINDOWS else "day"
     log.write()  # what this process has seen by now is to be in the figures
-    state = _state(function.id)
+    state, policy = _state(function.id), function.effective_policy()
     destinations = Destination.objects.filter(function=function.id)
     return pages.render(
         admin,
@@ -58,6 +62,9 @@ def activity_page(admin: FunctionAdmin, request: HttpRequest, object_id: str) ->
         breaker=_breaker(state["breaker"]),
         isolation=engine.runner.isolation,
         process=f"{socket.gethostname()}, process {os.getpid()}",
+        policy=policy,
+        refused=too_little(engine.runner.isolation, policy),
+        may_change_policy=may_change_policy(request),
         destinations=destinations[:SHOWN],
         more=max(0, destinations.count() - SHOWN),
         trips=Trip.objects.filter(function=function.id)[:TRIPS_SHOWN],

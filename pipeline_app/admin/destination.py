@@ -7,6 +7,7 @@ from typing import Any
 from django.contrib import admin
 from django.http import HttpRequest
 
+from functions_app.admin.pages import moment
 from pipeline_app.admin.written import WrittenAdmin
 from pipeline_app.models import Destination
 
@@ -28,4 +29,4 @@ class DestinationAdmin(WrittenAdmin):
 
     @admin.display(description="last", ordering="last_at")
     def last(self, destination: Destination) -> str:
-        return f"{destination.last_at:%Y-%m-%d %H:%M}"
+        return moment(destination.last_at)

@@ -11,7 +11,7 @@ from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 
 from functions_app.models import Function
-from functions_app.policy import ISOLATION_LEVELS
+from functions_app.policy import ISOLATION_LEVELS, Policy
 from pipeline_app.runtime import engine
 
 LEVELS = {
@@ -27,6 +27,12 @@ SAFE = ISOLATION_LEVELS.index("standard")
 def below_standard(level: str) -> bool:
     """Whether a level leaves files or network open to functions."""
     return ISOLATION_LEVELS.index(level) < SAFE
+
+
+def too_little(level: str, policy: Policy) -> bool:
+    """Whether a policy wants more isolation than a level gives."""
+    wanted = policy.min_isolation
+    return bool(wanted) and ISOLATION_LEVELS.index(wanted) > ISOLATION_LEVELS.index(level)
 
 
 def isolation_page(request: HttpRequest) -> HttpResponse:
@@ -54,7 +60,7 @@ def _refused(level: str) -> list[tuple[Function, str]]:
     """Returns the functions whose policy wants more than there is, with what it wants."""
     found = []
     for function in Function.objects.filter(is_active=True).only("id", "name", "policy"):
-        wanted = function.effective_policy().min_isolation
-        if wanted and ISOLATION_LEVELS.index(wanted) > ISOLATION_LEVELS.index(level):
-            found.append((function, wanted))
+        policy = function.effective_policy()
+        if too_little(level, policy):
+            found.append((function, policy.min_isolation))
     return found

@@ -9,6 +9,7 @@ from django.http import HttpRequest
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from functions_app.admin.pages import moment
 from pipeline_app.admin.written import WrittenAdmin
 from pipeline_app.models import Trip
 
@@ -18,7 +19,7 @@ class TripAdmin(WrittenAdmin):
     list_display = ("opened", "function", "version", "process", "reason_start")
     list_filter = ("opened_at",)
     search_fields = ("=function", "reason")
-    fields = ("function", "version", "opened_at", "until", "process", "reason", "log_text")
+    fields = ("function", "version", "opened", "let_through", "process", "reason", "log_text")
     readonly_fields = fields
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
@@ -26,7 +27,11 @@ class TripAdmin(WrittenAdmin):
 
     @admin.display(description="opened", ordering="opened_at")
     def opened(self, trip: Trip) -> str:
-        return f"{trip.opened_at:%Y-%m-%d %H:%M:%S}"
+        return moment(trip.opened_at)
+
+    @admin.display(description="until")
+    def let_through(self, trip: Trip) -> str:
+        return f"{moment(trip.until)}; then calls are let through, and one crash within a minute opens it again"
 
     @admin.display(description="reason")
     def reason_start(self, trip: Trip) -> str:

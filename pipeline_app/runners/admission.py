@@ -44,7 +44,8 @@ class Gate:
         if self.enter(policy, sync):
             return 0.0
         places = policy.sync_concurrency if sync else policy.concurrency
-        what = f"{places} {'sync ' if sync else ''}calls of it run, the most that its policy allows (concurrency)"
+        calls = f"{places} {'sync ' if sync else ''}{'call of it runs' if places == 1 else 'calls of it run'}"
+        what = f"{calls}, the most that its policy allows (concurrency)"
         if len(self._queue) >= policy.concurrency:
             raise Busy(code.function_id, hook, f"{what}, and as many wait.", retry_after=PATIENCE)
         waiting = _Waiting(asyncio.get_running_loop().create_future(), sync, policy)

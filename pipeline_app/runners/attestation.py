@@ -160,7 +160,7 @@ class Bait:
         if contacts:
             seen["network"] = {"held": False, "detail": f"Reached the server over {', '.join(contacts)}."}
         if self._seen() != self._before:
-            seen["writing"] = {"held": False, "detail": "Changed the server's files."}
+            seen["writing"] = {"held": False, "detail": "Possible: changing the server's files."}
         return seen
 
     def _seen(self) -> list[tuple[str, int, int, int]]:

@@ -15,6 +15,7 @@ import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
+from .launch import environment
 from .layers import DEVICES, LIBRARIES, interpreter, package_folders, readable, system_folders
 
 TRIAL_SECONDS = 20
@@ -59,7 +60,14 @@ def why_not() -> str | None:
     with tempfile.TemporaryDirectory() as folder:
         try:
             command = [*prefix(readable(), [folder]), interpreter(), "-I", "-S", "-c", "import json, socket, ssl"]
-            trial = subprocess.run(command, capture_output=True, text=True, timeout=TRIAL_SECONDS, env={}, check=False)
+            trial = subprocess.run(
+                command,
+                capture_output=True,
+                text=True,
+                timeout=TRIAL_SECONDS,
+                env=environment(Path(folder)),
+                check=False,
+            )
         except FileNotFoundError as error:
             return f"{error}."
         except subprocess.TimeoutExpired:

@@ -279,6 +279,8 @@ class RemoteCall:
         """The author's code has ended: with what the worker told, or with its worker."""
         self.done = done
         self.failure = self.failure or failure
+        if self.failure is not None and done is not None and done.error is not None and done.error[0] == "hook":
+            self.failure.locate(done.error[1])
         if self._gentle_end is not None:
             self._gentle_end.cancel()
             self._gentle_end = None

@@ -29,9 +29,10 @@ TOLD_APART = 200
 
 
 class Destinations:
-    """What was counted since the last write."""
+    """What was counted since the last write. A ``quiet`` one logs nothing."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, quiet: bool = False) -> None:
+        self._quiet = quiet
         self._seen: dict[Contact, tuple[int, float, str]] = {}
         self._hosts: Counter[str] = Counter()
         self._lock = threading.Lock()
@@ -42,7 +43,8 @@ class Destinations:
 
     def refused(self, function_id: str, host: str, port: int, reason: str) -> None:
         """Counts a connection or a name that was refused, and logs the first between two writes."""
-        if self._count(Contact(function_id, host, port, Destination.Verdict.REFUSED.value), reason):
+        contact = Contact(function_id, host, port, Destination.Verdict.REFUSED.value)
+        if self._count(contact, reason) and not self._quiet:
             logger.info("Function %s was refused %s:%s: %s", function_id, host, port, reason)
 
     def _count(self, contact: Contact, reason: str) -> bool:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 from dataclasses import dataclass
 
 from pipeline_app.errors import FunctionError, SandboxLimit, WorkerDied
+from pipeline_app.runners.disk import DEEPEST, FILES_MOST
 
 SIGNALS = {
     signal.SIGSEGV: "a segmentation fault",
@@ -71,7 +73,11 @@ def over_memory(used_mb: float, limit_mb: int) -> Exit:
 
 
 def over_disk(used_mb: float, limit_mb: int) -> Exit:
-    """Returns the exit of a worker whose temporary files are larger than its policy allows."""
+    """Returns the exit of a worker whose temporary files are larger than its policy allows, or beyond counting."""
+    if math.isinf(used_mb):
+        many = f"more than {FILES_MOST:,}, in folders more than {DEEPEST} deep, or on their way through a socket"
+        sentence = f"its worker's temporary files can't be counted against disk_mb of its policy: they are {many}"
+        return Exit("disk_limit", sentence, crash=True)
     used = f"its worker's temporary files took {used_mb:.0f} MB"
     return Exit("disk_limit", f"{used}, and disk_mb of its policy is {limit_mb}", crash=True)
 

@@ -326,12 +326,14 @@ def _pausing(ask: Callable[[Json], Awaitable[Any]], pause: Pause) -> Callable[[J
 
 
 def _failure(worker: InlineWorker, task: Task, call: Call, error: HookError) -> FunctionError:
-    return FunctionError(worker.code.function_id, task.hook, {**error.data, "output": call.output})
+    return FunctionError.told(worker.code.function_id, task.hook, {**error.data, "output": call.output})
 
 
 def _limit(worker: InlineWorker, task: Task, call: Call, limit: float | None, *, first: bool = False) -> FunctionError:
     error = SandboxLimit(worker.code.function_id, task.hook, took_too_long(limit, first=first))
     error.output = call.output
+    if call.failed is not None:
+        error.locate(call.failed)
     return error
 
 

@@ -72,7 +72,7 @@ async def in_thread(threads: Threads, limit: float, work: Callable[..., Any], *a
         async with asyncio.timeout(limit):
             return await done
     except TimeoutError:
-        raise LoadError(loading_took_too_long(limit)) from None
+        raise LoadError(loading_took_too_long(limit, getattr(work, "__name__", ""))) from None
     finally:
         if not done.done() or done.cancelled():
             job.interrupt()

@@ -44,7 +44,14 @@ def took_too_long(limit: float | None, *, first: bool = False) -> str:
     return f"{what} (the time limit of its policy)"
 
 
-def loading_took_too_long(limit: float) -> dict[str, Any]:
+SHORTER = {
+    "options": "Make the method that offers the choices of its valves quicker, or let it keep what it found.",
+    "validate": "Make the validators of its valves quicker.",
+}
+
+
+def loading_took_too_long(limit: float, question: str = "load") -> dict[str, Any]:
     """Returns the data of a load, or a question about a version, that was stopped at its time limit."""
-    message = f"It took longer than {limit:g} s and was stopped. Move slow work out of the module and of __init__."
+    shorter = SHORTER.get(question, "Move slow work out of the module and of __init__.")
+    message = f"It took longer than {limit:g} s and was stopped. {shorter}"
     return {"type": "TimeLimit", "message": message, "line": None, "traceback": None}

@@ -11,11 +11,12 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, cast
 
 from pipeline_app.errors import FunctionUnavailable
+from pipeline_app.runners.advice import with_advice
 from pipeline_app.runners.base import Code, Json
 from pipeline_app.runners.breaker import Breakers, Opening
 from pipeline_app.runners.exits import Exit, closed_by_us
 from pipeline_app.runners.limits import loading_took_too_long
-from pipeline_app.runners.watch import Watch
+from pipeline_app.runners.watch import Watch, at_a_glance
 from pipeline_app.runners.workers import RunningWorker
 from pipeline_app.worker.errors import LoadError
 
@@ -187,8 +188,12 @@ class Pool:
                 worker.refuse("loading failed as no loading can")
                 raise _ended(cast(Exit, worker.exit))
         else:
+            found = at_a_glance(worker.pid)
+            if found is not None:
+                worker.memory_mb = found[0]  # for calls that end before the watch has looked
             return
         worker.kill(closed_by_us("its version does not load"))
+        failure = with_advice(failure, worker.code.policy)
         raise LoadError({**failure, "output": call.done.output if call.done is not None else []})
 
     # --- holding and letting go ---------------------------------------------------------------------

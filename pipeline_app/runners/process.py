@@ -16,6 +16,7 @@ from functions_app.runtime import LoadError as RuntimeLoadError
 from pipeline_app.errors import FunctionError, FunctionUnavailable
 from pipeline_app.runners import messages
 from pipeline_app.runners.admission import Gates, is_sync
+from pipeline_app.runners.advice import with_advice
 from pipeline_app.runners.base import Code, Json, Outcome, Runner, Scope, Stream, Task, Worker
 from pipeline_app.runners.breaker import Opening
 from pipeline_app.runners.calls import RemoteCall
@@ -162,7 +163,7 @@ class ProcessRunner(Runner):
             await call.wait()
             if call.failure is not None:
                 in_time = running.exit is not None  # it did not run out of time: its worker ended
-                raise LoadError(call.failure.data if in_time else loading_took_too_long(seconds))
+                raise LoadError(call.failure.data if in_time else loading_took_too_long(seconds, question))
             assert call.done is not None
             if call.done.error is None:
                 return messages.answer(question, call.done.value)
@@ -171,7 +172,7 @@ class ProcessRunner(Runner):
                 if question != "validate":
                     raise ProtocolError(f"{question} failed as no question can")
                 raise InvalidValves(data)
-            raise LoadError(data)
+            raise LoadError(with_advice(data, code.policy))
         except ProtocolError as error:
             running.refuse(str(error))
             message = f"The source ended its process: it told what no worker may tell: {error}."
@@ -235,7 +236,11 @@ class ProcessRunner(Runner):
         error = call.failure
         if error is None and told is not None and told.error is not None:
             data = told.error[1]
-            error = FunctionError(worker.code.function_id, call.hook, data if type(data) is dict else {"errors": data})
+            if type(data) is dict:
+                data = with_advice(data, worker.code.policy)
+                error = FunctionError.told(worker.code.function_id, call.hook, data)
+            else:
+                error = FunctionError(worker.code.function_id, call.hook, {"errors": data})
         if error is None:
             return outcome
         error.output, error.outcome = outcome.output, outcome

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,7 @@ from pipeline_app.runners.layers import FILES, Layers, readable, readable_in_wor
 from pipeline_app.runners.nativelog import NativeLog
 from pipeline_app.runners.requests import HostCalls, Requests
 from pipeline_app.runners.scratch import Scratch, sweep
+from pipeline_app.runners.spawn import Spawner
 from pipeline_app.runners.supervision import Supervisor
 from pipeline_app.runners.watch import measure
 from pipeline_app.runners.workers import RunningWorker
@@ -46,12 +48,18 @@ class TooLittleIsolation(Exception):
 
 
 class Sandbox:
-    """The machinery that starts workers; one per runner."""
+    """The machinery that starts workers; one per runner. ``forks`` says whether a zygote makes them."""
 
-    def __init__(self, host_calls: HostCalls | None = None, layers: Layers | None = None) -> None:
+    def __init__(
+        self,
+        host_calls: HostCalls | None = None,
+        layers: Layers | None = None,
+        forks: bool = sys.platform == "linux",
+    ) -> None:
         self.isolation = "process"
         self._host_calls = host_calls
         self._layers = layers
+        self._forks = forks
         self._scratch: Scratch | None = None
         self._supervisor: Supervisor | None = None
         self._shared_mb = 0.0
@@ -68,22 +76,23 @@ class Sandbox:
         try:
             self._supervisor = Supervisor(self._zygote)
             await self._supervisor.start()
-            zygote = measure(self._supervisor.pid, None)
+            zygote = measure(self._supervisor.pid, None) if self._supervisor.pid else None
             self._shared_mb = zygote.memory_mb if zygote is not None else 0.0
             return await self._attest(pool)
         except BaseException:
             await self.close()
             raise
 
-    def _zygote(self, on_end: Callable[[], None]) -> Zygote:
+    def _zygote(self, on_end: Callable[[], None]) -> Zygote | Spawner:
         assert self._layers is not None
         assert self._scratch is not None
         base = base_path()
         packages = [] if base is None else [base]
-        paths = readable(packages)
+        # The zygote may read all environments: what it can't, no worker could be allowed. A worker gets its own alone.
+        paths = readable([settings.FUNCTIONS_ENVIRONMENTS] if settings.FUNCTIONS_ENVIRONMENTS.is_dir() else packages)
         self._readable = readable_in_worker(packages)
         prefix = bubblewrap.prefix(paths, [str(self._scratch.path)]) if self._layers.bubblewrap else []
-        return Zygote(
+        return (Zygote if self._forks else Spawner)(
             self._scratch,
             layers=self._layers,
             prefix=prefix,
@@ -94,8 +103,8 @@ class Sandbox:
 
     async def _attest(self, pool: Pool) -> Attestation:
         code = Code("attestation", 0, "", "", Policy())
-        # What the probes were refused is nobody's business afterwards.
-        worker = await self.start(code, pool, Destinations())
+        # What the probes were refused is nobody's business.
+        worker = await self.start(code, pool, Destinations(quiet=True))
 
         async def ask(targets: Json) -> Json:
             call = worker.begin("about", "probe", targets)
@@ -172,7 +181,7 @@ def _config(code: Code) -> Json:
             "threads": policy.threads,
             "files": FILES,
         },
-        "site": [],
+        "site": list(code.packages),
         "environment": {},
         "function": code.function_id,
     }

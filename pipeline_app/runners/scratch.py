@@ -11,6 +11,7 @@ import contextlib
 import fcntl
 import logging
 import os
+import secrets
 import signal
 import subprocess
 import tempfile
@@ -43,6 +44,7 @@ class Scratch:
         os.chmod(hidden / lifeline.NAME, 0o400)  # whoever wrote to it would end all workers
         self.path = hidden.rename(base / hidden.name[1:])
         self._remover = self._start_remover()
+        self._folders: dict[int, Path] = {}
 
     def _start_remover(self) -> subprocess.Popen[bytes] | None:
         ends = os.open(self.path / lifeline.NAME, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -65,26 +67,27 @@ class Scratch:
             os.close(ends)
 
     def folder(self, wid: int) -> Path:
-        """Makes the folder of a worker."""
-        folder = self.path / f"w{wid}"
+        """Makes the folder of a worker, under a name that other workers cannot guess and so not ask about."""
+        folder = self._folders[wid] = self.path / f"w{wid}-{secrets.token_hex(8)}"
         folder.mkdir(0o700)
         return folder
 
     def note(self, wid: int, pid: int) -> None:
         """Writes down which process a worker is, for whoever clears up after this server."""
-        (self.path / f"w{wid}.pid").write_text(f"{pid} {started(pid)}")
+        _note_of(self._folders[wid]).write_text(f"{pid} {started(pid)}")
 
     def noted(self, wid: int) -> str:
         """Returns when the process of a worker began, as written down; empty when it was not."""
         try:
-            return (self.path / f"w{wid}.pid").read_text().partition(" ")[2]
-        except OSError:
+            return _note_of(self._folders[wid]).read_text().partition(" ")[2]
+        except (KeyError, OSError):
             return ""
 
     def drop(self, wid: int) -> None:
         """Removes what belongs to a worker that has gone."""
-        (self.path / f"w{wid}.pid").unlink(missing_ok=True)
-        _remove(self.path / f"w{wid}")
+        folder = self._folders.pop(wid)
+        _note_of(folder).unlink(missing_ok=True)
+        _remove(folder)
 
     def close(self) -> None:
         """Removes everything. All workers have gone."""
@@ -93,6 +96,10 @@ class Scratch:
         os.close(self._lock)
         if self._remover is not None:
             self._remover.wait()
+
+
+def _note_of(folder: Path) -> Path:
+    return folder.with_suffix(".pid")
 
 
 def started(pid: int) -> str:

@@ -12,6 +12,7 @@ from pipeline_app.runners.zygote import NotStarted, Zygote, ZygoteGone
 
 if TYPE_CHECKING:
     from pipeline_app.runners.forked import Forked
+    from pipeline_app.runners.spawn import Spawner
 
 logger = logging.getLogger(__name__)
 
@@ -26,11 +27,11 @@ KEPT_WITH_WORKERS = 16
 class Supervisor:
     """The zygote of a runner, whichever process that is at the moment. ``make`` gives a new one, not yet started."""
 
-    def __init__(self, make: Callable[[Callable[[], None]], Zygote]) -> None:
+    def __init__(self, make: Callable[[Callable[[], None]], Zygote | Spawner]) -> None:
         self._make = make
         self._loop = asyncio.get_running_loop()
-        self._zygote: Zygote | None = None
-        self._former: list[Zygote] = []
+        self._zygote: Zygote | Spawner | None = None
+        self._former: list[Zygote | Spawner] = []
         self._changed = asyncio.Event()
         self._starting: asyncio.Task[None] | None = None
         self._failures = 0

@@ -13,10 +13,11 @@ from pipeline_app.runners.base import Code, Task
 from pipeline_app.runners.calls import RemoteCall
 from pipeline_app.runners.connection import Connection
 from pipeline_app.runners.exits import Exit
+from pipeline_app.runners.headcount import cpu_seconds
 from pipeline_app.runners.messages import Done, check_end, done
 from pipeline_app.runners.nativelog import NativeLog
 from pipeline_app.runners.requests import Requests
-from pipeline_app.runners.watch import cpu_seconds
+from pipeline_app.runners.scratch import started
 from pipeline_app.worker.protocol import MEGABYTE, WINDOW, ProtocolError, frame_limit, unpacked
 
 if TYPE_CHECKING:
@@ -52,6 +53,8 @@ class RunningWorker:
         self.code = code
         self.forked = forked
         self.pid: int = forked.pid
+        self.began = started(forked.pid)
+        """When the process began, in the kernel's own count: with its number it names it for ever."""
         self.scratch = str(forked.folder)
         self.calls: dict[int, RemoteCall] = {}
         self.holders = 0
@@ -294,7 +297,8 @@ class RunningWorker:
             self.kill(Exit("worker_died", "it closed its connection to the server", crash=True))
 
     def _exited(self, status: int | None) -> None:
-        self._death = exits.died(status)
+        crowded = self.threads > self.code.policy.threads  # and was killed for it (``headcount.py``)
+        self._death = exits.over_threads(self.threads, self.code.policy.threads) if crowded else exits.died(status)
         if not self.gone.done():
             self.gone.set_result(None)
         if self._main.ended:

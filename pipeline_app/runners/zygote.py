@@ -32,6 +32,8 @@ logger = logging.getLogger(__name__)
 
 PRELOAD = ("pydantic", "starlette.requests", "starlette.responses", "fastapi", "httpx", "requests", "aiohttp", "orjson")
 """What most functions import. Ready in the zygote it costs a worker neither time nor memory."""
+OPTIONAL = frozenset(("orjson",))
+"""Faster where it is installed, and not missed where it is not."""
 PACKET = 256 * 1024
 START_SECONDS = 60.0
 FORK_SECONDS = 20.0
@@ -120,7 +122,8 @@ class Zygote:
         self.up = told["up"]
         self.alive = True
         for module, why in self.up["failed"].items():
-            logger.info("%s is not preloaded for functions: %s", module, why)
+            level = logging.DEBUG if module in OPTIONAL else logging.INFO
+            logger.log(level, "%s is not preloaded for functions: %s", module, why)
         for note in self.up["report"]["notes"]:
             logger.info("The sandbox does without a layer: %s", note)
 

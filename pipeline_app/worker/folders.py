@@ -5,10 +5,12 @@ Started as a program it removes the folder of a server that has gone, while the 
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import sys
 import time
+from typing import NamedTuple
 
 PATIENCE = 50
 PAUSE = 0.1
@@ -17,28 +19,27 @@ PAUSE = 0.1
 def remove(path: str) -> None:
     """Removes a folder with all that is in it; nothing happens when it is not there. Follows no links.
 
-    Goes down and up with one open directory, whatever the depth, and without recursion. Nobody may write there any
-    more. Raises ``OSError`` for what cannot be removed.
+    Goes down and up with one open directory, whatever the depth, and without recursion. Raises ``OSError`` for what
+    cannot be removed, and when somebody moves folders meanwhile: up is then somewhere else.
     """
     try:
-        os.chmod(path, stat.S_IRWXU)
         here = _open(path)
     except FileNotFoundError:
         return
     try:
-        below: list[tuple[str, list[str]]] = []  # the way down: name, and the folders beside it still to be done
+        below: list[_Level] = []
         todo = _emptied(here)
         while True:
             if todo:
                 name = todo.pop()
-                # A folder may forbid even its owner to look inside.
-                os.chmod(name, stat.S_IRWXU, dir_fd=here)
-                here = _moved(here, name)
-                below.append((name, todo))
+                below.append(_Level(name, _identity(here), todo))
+                here = _moved(here, _open(name, here))
                 todo = _emptied(here)
             elif below:
-                name, todo = below.pop()
-                here = _moved(here, "..")
+                name, identity, todo = below.pop()
+                here = _moved(here, os.open("..", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=here))
+                if _identity(here) != identity:
+                    raise OSError(errno.ESTALE, "A folder was moved while it was removed", name)
                 os.rmdir(name, dir_fd=here)
             else:
                 break
@@ -47,14 +48,43 @@ def remove(path: str) -> None:
     os.rmdir(path)
 
 
+class _Level(NamedTuple):
+    """A step of the way down: the folder's name, what it is in, and the folders beside it still to be done."""
+
+    name: str
+    inside: tuple[int, int]
+    todo: list[str]
+
+
 def _open(path: str, at: int | None = None) -> int:
-    return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=at)
+    """Opens a directory with all rights for its owner, also one that forbids even that owner to look inside."""
+    directory = os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+    try:
+        here = os.open(path, os.O_RDONLY | directory, dir_fd=at)
+    except PermissionError:
+        if not hasattr(os, "O_PATH"):
+            os.chmod(path, stat.S_IRWXU, dir_fd=at, follow_symlinks=False)
+            return os.open(path, os.O_RDONLY | directory, dir_fd=at)
+        # What it is is settled first, and not asked by name again.
+        found = os.open(path, os.O_PATH | directory, dir_fd=at)
+        try:
+            os.chmod(f"/proc/self/fd/{found}", stat.S_IRWXU)
+            return os.open(".", os.O_RDONLY | directory, dir_fd=found)
+        finally:
+            os.close(found)
+    if os.fstat(here).st_mode & stat.S_IRWXU != stat.S_IRWXU:
+        os.fchmod(here, stat.S_IRWXU)
+    return here
 
 
-def _moved(here: int, name: str) -> int:
-    there = _open(name, here)
+def _moved(here: int, there: int) -> int:
     os.close(here)
     return there
+
+
+def _identity(directory: int) -> tuple[int, int]:
+    found = os.fstat(directory)
+    return found.st_dev, found.st_ino
 
 
 def _emptied(here: int) -> list[str]:

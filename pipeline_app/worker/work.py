@@ -64,6 +64,11 @@ class Work:
         return self._output.lines()
 
     @property
+    def failed(self) -> dict[str, Any] | None:
+        """What it failed with, see ``HookError``; None when it did not, or not yet."""
+        return None if self._error is None else self._error.data
+
+    @property
     def cpu(self) -> float | None:
         """Seconds of CPU time of its threads, after it has ended; None when everything ran on the loop."""
         return self._running.cpu if self._running is not None else None
@@ -96,6 +101,9 @@ class Work:
     def _on_end(self, error: HookError | None) -> None:
         if not self._interrupted:
             self._error = error
+        elif error is not None and self._error is not None:
+            # The words are those of who stopped it; the place is where it was then.
+            self._error.data.update({name: error.data[name] for name in ("line", "traceback")})
 
     def _failure(self, exc: BaseException) -> HookError:
         """Returns what the author's exception says; status and detail are those of an ``HTTPException``."""
@@ -104,7 +112,8 @@ class Work:
             and self._running is not None
             and self._running.interrupted
         ):
-            return HookError.saying("Interrupted", "The call was stopped.")
+            told = {**self._described(exc), "type": "Interrupted", "message": "The call was stopped."}
+            return HookError({**told, "status": None, "detail": None})
         return HookError({**self._described(exc), "status": None, "detail": None})
 
     def _described(self, exc: BaseException) -> dict[str, Any]:

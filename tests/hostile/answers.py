@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import socket
 import time
 from typing import Any
 
@@ -39,6 +40,8 @@ class Client:
         stream = how != "chat"
         body = {"model": model, "messages": [{"role": "user", "content": text}], "stream": stream, **more}
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)
+        if how == "unread":
+            connection.sock = _with_little_room(self.port, timeout)
         headers = {"Authorization": f"Bearer {self.key}", "Content-Type": "application/json"}
         try:
             connection.request("POST", "/v1/chat/completions", json.dumps(body), headers)
@@ -75,6 +78,15 @@ class Client:
 
 def _no_json(constant: str) -> Any:
     raise AssertionError(f"the answer contains {constant}, which is no JSON")
+
+
+def _with_little_room(port: int, timeout: float) -> socket.socket:
+    """Returns a connection on which little can wait to be read, so that the server soon notices that nobody does."""
+    made = socket.socket()
+    made.settimeout(timeout)
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16 * 1024)
+    made.connect(("127.0.0.1", port))
+    return made
 
 
 def streamed(answer: http.client.HTTPResponse) -> tuple[int, str]:

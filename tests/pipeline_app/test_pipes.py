@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 
 from tests.builders import make_function, make_model
 
@@ -90,6 +91,26 @@ def test_a_hanging_provider_is_given_up_after_its_deadline(api, pipe):
     )
     pipe("steady", "return 'steady'")
     assert [m["id"] for m in api.get("/v1/models").json["data"]] == ["steady"]
+
+
+def test_a_provider_that_hung_once_holds_no_later_list_up(api, pipe, monkeypatch):
+    monkeypatch.setattr("pipeline_app.pipes.OTHERS_WAIT", 0.2)
+    pipe(
+        "hanging",
+        "import asyncio\n\nclass Pipe:\n    async def pipes(self):\n        await asyncio.sleep(60)\n"
+        "    def pipe(self, body):\n        return 1\n",
+        policy={"time_limit": {"pipes": 4}},
+    )
+    pipe("steady", "return 'steady'")
+    for _ in range(2):  # asked for the first time, and while that goes on
+        began = time.monotonic()
+        assert [m["id"] for m in api.get("/v1/models").json["data"]] == ["steady"]
+        assert time.monotonic() - began < 3
+    assert "4 s" in api.chat("hanging.x").error["message"]
+    time.sleep(2.1)  # no longer what failed a moment ago
+    began = time.monotonic()
+    assert [m["id"] for m in api.get("/v1/models").json["data"]] == ["steady"]
+    assert time.monotonic() - began < 3
 
 
 def test_changed_valves_are_asked_again_at_once(api, pipe, changed):

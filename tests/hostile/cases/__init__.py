@@ -23,6 +23,7 @@ from tests.hostile.cases import (
     processes,
     python,
     staying,
+    threads,
     values,
 )
 from tests.hostile.cases.case import Case
@@ -37,7 +38,7 @@ CASES: tuple[Case, ...] = tuple(
                 module.case
                 for module in (
                     files, processes, kernel, memory, limits, output, channel, python, loading, network,
-                    forged, values, manifests, doors, folder, staying, egress, filters, asking,
+                    forged, values, manifests, doors, folder, staying, threads, egress, filters, asking,
                 )
             ),
             manifests.pipes,

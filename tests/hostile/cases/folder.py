@@ -237,3 +237,15 @@ case(
     seconds=4,
     layer="disk watch that knows of deleted mappings",
 )
+case(
+    465,
+    "other workers' folders by guessed names",
+    """
+    root = os.path.dirname(os.getcwd())
+    names = [f"w{n}{end}" for n in range(5000) for end in ("", ".pid")]
+    found = [name for name in names if os.path.lexists(os.path.join(root, name))]
+    return f"LEAK: {found}" if found else "held: none of them is there"
+    """,
+    expect=(HELD,),
+    layer="a random part in the name",
+)

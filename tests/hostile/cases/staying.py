@@ -10,10 +10,8 @@ from tests.hostile.cases.case import (
     HELD,
     KILLED,
     MEMORY,
-    THREADS,
     TIME,
     UNHARMED,
-    WORKS,
     Chapter,
 )
 
@@ -150,41 +148,6 @@ case(
     return str(repr(made))[:10]
     """,
     expect=ANY_ERROR,
-)
-case(
-    511,
-    "threads with tiny stacks",
-    """
-    threading.stack_size(32768)
-    stop = threading.Event()
-    n = 0
-    try:
-        while n < 5000:
-            threading.Thread(target=stop.wait, daemon=True).start()
-            n += 1
-    except RuntimeError as error:
-        stop.set()
-        return f'held: {error} after {n}'
-    return f'LEAK: {n} threads'
-    """,
-    expect=(HELD, THREADS, KILLED, MEMORY, FAILED),
-    policy={"time_limit": {"pipe": 6}},
-)
-case(
-    512,
-    "CPU burnt by threads beside the call",
-    """
-    def burn():
-        n = 0
-        while True:
-            n += 1
-    for _ in range(3):
-        threading.Thread(target=burn, daemon=True).start()
-    time.sleep(20)
-    return 'done'
-    """,
-    expect=(CPU, TIME, KILLED),
-    policy={"cpu_limit": 1, "time_limit": {"pipe": 10}},
 )
 case(
     513,
@@ -324,40 +287,6 @@ case(
     while True:
         os.getppid()
     """,
-)
-case(
-    521,
-    "processor held by a thread that outlives its call",
-    """
-    def burn():
-        import hashlib
-        data = bytes(16 << 20)
-        while True:
-            hashlib.sha256(data)
-    for _ in range(2):
-        threading.Thread(target=burn, daemon=True).start()
-    return 'works'
-    """,
-    expect=(WORKS,),
-    layer="idle-CPU watch",
-    seconds=0,
-)
-case(
-    522,
-    "a call in every thread the policy allows",
-    """
-    locks = [threading.Lock() for _ in range(20)]
-    for lock in locks:
-        lock.acquire()
-    def wait(lock):
-        with lock:
-            pass
-    for lock in locks:
-        threading.Thread(target=wait, args=(lock,)).start()
-    return 'works'
-    """,
-    expect=(WORKS,),
-    seconds=0,
 )
 case(
     523,

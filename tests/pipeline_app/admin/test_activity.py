@@ -111,6 +111,17 @@ def test_no_workers_is_said(admin, words, state):
     assert "None. One starts with the next call." in words(admin.get(url()))
 
 
+def test_restarting_reaches_this_process_before_the_page_that_follows(admin, state, monkeypatch):
+    make_function("greeter")
+    state()
+    forgotten = []
+    monkeypatch.setattr(Watched, "forget", lambda self, function_id=None: forgotten.append(function_id), raising=False)
+    admin.get(url())
+    assert not forgotten
+    admin.post(url())
+    assert forgotten == ["greeter"]
+
+
 def test_restarting_begins_a_new_epoch_and_is_written_down(admin, words):
     function = make_function("greeter")
     response = admin.post(url() + "?over=week", follow=True)
@@ -146,3 +157,15 @@ def test_the_page_of_a_function_leads_there(admin):
 
 def test_a_function_that_is_not_there_is_404(admin):
     assert admin.get(url("nobody")).status_code == 404
+
+
+def test_a_function_that_wants_more_isolation_is_said_to_be_refused(admin, words):
+    function = make_function("greeter")
+    assert "Calls are refused" not in words(admin.get(url()))
+    function.change_policy({"min_isolation": "strict", "network": "none", "allow": ["example.com"]})
+    page = words(admin.get(url()))
+    level = engine.runner.isolation
+    if level != "strict":
+        assert "Calls are refused: its policy wants at least the isolation level strict" in page
+    if level != "inline":
+        assert "says network: none, and allows example.com." in page

@@ -41,6 +41,25 @@ def test_a_run_of_an_older_version_is_shown_too(admin, words):
     assert "greeter v2 pipe – 1.0 ms 0.5 ms – itself" in page
 
 
+def test_the_rule_that_an_error_ran_into_stands_beside_its_traceback(admin):
+    error = {
+        "type": "MemoryError",
+        "message": "MemoryError. memory_mb is 512.",
+        "line": 1,
+        "traceback": "Traceback\nM\n",
+    }
+    run = make_run(steps=[{**STEP, "error": error}])
+    html = admin.get(reverse("admin:pipeline_app_run_change", args=[run.pk])).content.decode()
+    assert "MemoryError: MemoryError. memory_mb is 512.\n\nTraceback\nM" in html
+
+
+def test_moments_are_told_to_the_second(admin, words):
+    opened = Trip.objects.note("f", 1, timezone.now() + timedelta(seconds=30), "why", "log", "here:1")
+    page = words(admin.get(reverse("admin:pipeline_app_trip_change", args=[opened.pk])))
+    for when in (opened.opened_at, opened.until):
+        assert f"{timezone.localtime(when):%Y-%m-%d %H:%M:%S}" in page
+
+
 @pytest.mark.parametrize("name", ["run", "destination", "trip"])
 def test_nothing_can_be_added_or_changed(admin, name):
     now = timezone.now()

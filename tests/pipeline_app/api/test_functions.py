@@ -173,6 +173,7 @@ def test_a_limit_is_an_answer_that_names_it(api, pipe):
     error = api.post(HOOK.format("sleeper"), {"hook": "pipe"}).json["error"]
     assert (error["type"], error["code"]) == ("SandboxLimit", "time_limit")
     assert "0.2 s" in error["message"]
+    assert error["message"].startswith("Function 'sleeper' was stopped in pipe")
 
 
 FILTER = """

@@ -59,7 +59,7 @@ async def test_patience_ends(monkeypatch):
     with pytest.raises(Busy) as caught:
         await gate.wait(version, "inlet", False)
     assert caught.value.message == (
-        "Function 'slow' is busy: 1 calls of it run, the most that its policy allows (concurrency), "
+        "Function 'slow' is busy: 1 call of it runs, the most that its policy allows (concurrency), "
         "and none ended within 0.05 s."
     )
     gate.leave(False)

@@ -92,7 +92,7 @@ async def test_a_contact_and_a_changed_file_are_seen_whatever_the_worker_says():
     found = await attest(ask)
     assert found.level == "process"
     assert found.results["network"]["detail"] == "Reached the server over TCP."
-    assert found.results["writing"]["detail"] == "Changed the server's files."
+    assert found.results["writing"]["detail"] == "Possible: changing the server's files."
 
 
 async def test_the_bait_is_removed():

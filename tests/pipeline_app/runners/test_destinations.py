@@ -68,3 +68,11 @@ def test_a_refusal_is_logged_once_between_two_writes(caplog):
     assert [record.getMessage() for record in caplog.records] == [
         "Function f was refused 10.0.0.1:22: a private address"
     ]
+
+
+def test_a_quiet_one_counts_and_logs_nothing(caplog):
+    counted = Destinations(quiet=True)
+    with caplog.at_level(logging.INFO, "pipeline_app.runners.destinations"):
+        counted.refused("f", "10.0.0.1", 22, "a private address")
+    assert caplog.records == []
+    assert [contact.host for contact in counted._seen] == ["10.0.0.1"]

@@ -11,6 +11,8 @@ import pytest
 
 from functions_app.runtime import LoadError
 from pipeline_app.errors import FunctionUnavailable, SandboxLimit, WorkerDied
+from pipeline_app.runners import destinations
+from pipeline_app.runners.process import ProcessRunner
 
 from .conftest import call, code, said, task, until
 
@@ -284,6 +286,10 @@ async def test_a_client_that_leaves_retires_nothing(process_runner):
     worker.release()
 
 
+async def test_the_first_call_of_a_worker_knows_its_memory(process_runner):
+    assert (await call(process_runner, code(GOOD, "newcomer"), "inlet")).memory_mb > 1
+
+
 async def test_a_changed_policy_means_a_new_worker(process_runner):
     await call(process_runner, code(GOOD, "changing"), "inlet")
     first = workers(process_runner, "changing")[0]["pid"]
@@ -390,3 +396,14 @@ async def test_a_question_that_hangs_is_ended(process_runner):
     with pytest.raises(LoadError) as caught:
         await process_runner.validate(version, "valves", {"a": 1})
     assert caught.value.error["type"] == "TimeLimit"
+
+
+async def test_the_attacks_of_the_attestation_leave_no_trace(base_packages, caplog):
+    counted = len(destinations.log._seen)
+    with caplog.at_level("INFO"):
+        runner = ProcessRunner()
+        await runner.open()
+        await runner.close()
+    assert "Isolation: " in caplog.text
+    assert "attestation" not in caplog.text
+    assert len(destinations.log._seen) == counted

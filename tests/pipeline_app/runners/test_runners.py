@@ -125,6 +125,17 @@ async def test_a_version_is_inspected_and_its_valves_are_checked(runner):
     assert await runner.options(version, "user_valves", None) is None
 
 
+async def test_choices_that_hang_are_ended_with_a_way_out(runner):
+    slow = VALVES.replace('return ["a", "b"]', "\n                while True: pass")
+    version = code(slow, "undecided", time_limit={"options": 0.3})
+    with pytest.raises(LoadError) as caught:
+        await runner.options(version, "valves", None)
+    assert caught.value.error["message"] == (
+        "It took longer than 0.3 s and was stopped. "
+        "Make the method that offers the choices of its valves quicker, or let it keep what it found."
+    )
+
+
 async def test_valves_are_each_calls_own(runner):
     version = code(VALVES)
     answers = await asyncio.gather(*(said(runner, version, valves={"number": n}) for n in range(8)))
@@ -194,7 +205,9 @@ async def test_the_first_chunk_and_the_whole_answer_have_limits(runner, first, s
     began = time.perf_counter()
     with pytest.raises(SandboxLimit) as caught:
         await said(runner, code(ANSWERS), {"how": "sleeps", "first": first}, first_limit=0.2, time_limit=0.6)
-    assert caught.value.message == f"Function 'sample' was stopped in pipe: {sentence}"
+    line = caught.value.data["line"]
+    assert "await asyncio.sleep" in ANSWERS.lstrip("\n").splitlines()[line - 1]
+    assert caught.value.message == f"Function 'sample' was stopped in pipe, line {line}: {sentence}"
     assert (caught.value.status, caught.value.code) == (504, "time_limit")
     assert time.perf_counter() - began < 2
 

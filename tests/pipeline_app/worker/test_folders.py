@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import resource
+import threading
 
 import pytest
 
+from pipeline_app.worker import folders
 from pipeline_app.worker.folders import remove
 
 
@@ -68,3 +71,85 @@ def test_many_beside_each_other(folder):
 def test_what_is_not_there_is_no_trouble(folder):
     remove(str(folder / "nothing"))
     assert folder.exists()
+
+
+def test_a_folder_that_may_be_read_and_not_searched(folder):
+    (folder / "shut" / "inside").mkdir(parents=True)
+    (folder / "shut" / "file").write_text("x")
+    (folder / "shut").chmod(0o400)
+    folder.chmod(0o400)
+    remove(str(folder))
+    assert not folder.exists()
+
+
+def test_a_link_in_the_place_of_the_folder_is_not_followed(folder, tmp_path):
+    (folder / "kept").mkdir(mode=0)
+    before = folder.stat()
+    (tmp_path / "w2").symlink_to(folder)
+    with pytest.raises(NotADirectoryError):
+        remove(str(tmp_path / "w2"))
+    assert folder.stat().st_mode == before.st_mode
+    assert (folder / "kept").stat().st_mode & 0o777 == 0
+
+
+def test_a_link_that_takes_the_place_of_a_folder_meanwhile_is_not_followed(folder, tmp_path):
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "kept").mkdir()
+    outside.chmod(0o500)
+    ended = threading.Event()
+
+    def folder_made():
+        (folder / "d").mkdir(0)
+
+    def folder_aside():
+        os.rename(folder / "d", folder / "aside")
+
+    def link_there():
+        (folder / "d").symlink_to(outside)
+
+    def link_aside():
+        os.unlink(folder / "d")
+
+    def swap():
+        while not ended.is_set():
+            for step in (folder_made, folder_aside, link_there, link_aside):
+                with contextlib.suppress(OSError):
+                    step()
+
+    thread = threading.Thread(target=swap)
+    thread.start()
+    try:
+        for _ in range(500):
+            with contextlib.suppress(OSError):
+                remove(str(folder))
+            with contextlib.suppress(OSError):
+                folder.mkdir()
+    finally:
+        ended.set()
+        thread.join()
+    assert outside.stat().st_mode & 0o777 == 0o500
+    assert (outside / "kept").exists()
+    outside.chmod(0o700)
+
+
+def test_a_folder_moved_elsewhere_meanwhile_does_not_take_its_neighbours_along(folder, tmp_path, monkeypatch):
+    (folder / "a" / "b" / "c").mkdir(parents=True)
+    (folder / "victim").mkdir()
+    elsewhere = tmp_path / "elsewhere"
+    (elsewhere / "victim" / "kept").mkdir(parents=True)
+    emptied = folders._emptied
+
+    def moving(here):
+        todo = emptied(here)
+        if "c" in todo:
+            (folder / "a" / "b").rename(elsewhere / "b")
+        return todo
+
+    monkeypatch.setattr(folders, "_emptied", moving)
+    with pytest.raises(OSError, match="moved"):
+        remove(str(folder))
+    assert (elsewhere / "victim" / "kept").exists()
+    monkeypatch.undo()
+    remove(str(folder))
+    assert not folder.exists()
