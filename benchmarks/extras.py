@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from benchmarks import client, functions, machine
+from benchmarks import client, functions
 from benchmarks.servers import Editor, Installation, Installations, ours
 
 EDITS = 60
@@ -58,23 +58,25 @@ async def lists(installations: Installations) -> list[tuple[str, str]]:
 
 
 async def workers(installations: Installations) -> list[tuple[str, str]]:
-    """Measures what a running function adds: memory that is its own, and the time of its first call."""
-    pipes = {f"worker_{number}": functions.ORDINARY for number in range(WORKERS + 1)}
-    made = installations.make("workers", pipes)
-    with ours(made) as server:
-        await _answer(server.port, made, "worker_0")
-        before, processes = machine.shared_memory_mb(server.pid), server.processes()
-        first = [await _answer(server.port, made, f"worker_{number}") for number in range(1, WORKERS + 1)]
-        for _ in range(20):
-            for number in range(1, WORKERS + 1):
-                await _answer(server.port, made, f"worker_{number}")
-        added = machine.shared_memory_mb(server.pid) - before
-        if server.processes() - processes != WORKERS:
-            raise RuntimeError(f"{WORKERS} workers were expected, there are {server.processes() - processes} more")
-    return [
-        (f"memory (PSS) that each of {WORKERS} running functions adds", f"{added / WORKERS:.1f} MB"),
-        ("first call of a function, its worker started for it", _milliseconds(first)),
-    ]
+    """Measures what a running function adds: memory, and the time of its first call."""
+    rows = []
+    for what, source in functions.ORDINARY.items():
+        made = installations.make(what.replace(" ", "-"), {f"pipe_{number}": source for number in range(WORKERS + 1)})
+        with ours(made) as server:
+            await _answer(server.port, made, "pipe_0")
+            before, processes = server.memory_mb(), server.processes()
+            first = [await _answer(server.port, made, f"pipe_{number}") for number in range(1, WORKERS + 1)]
+            for _ in range(20):
+                for number in range(1, WORKERS + 1):
+                    await _answer(server.port, made, f"pipe_{number}")
+            added = server.memory_mb() - before
+            if server.processes() - processes != WORKERS:
+                raise RuntimeError(f"{WORKERS} workers were expected, there are {server.processes() - processes} more")
+        rows += [
+            (f"memory that each of {WORKERS} running functions adds ({what})", f"{added / WORKERS:.1f} MB"),
+            (f"first call of a function, its worker started for it ({what})", _milliseconds(first)),
+        ]
+    return rows
 
 
 async def _answer(port: int, installation: Installation, model: str) -> float:

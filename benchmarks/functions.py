@@ -65,7 +65,7 @@ class Pipe:
         return {ANSWER!r}
 """
 
-ORDINARY = f"""
+_VALVES = f"""
 import httpx
 from pydantic import BaseModel, Field
 
@@ -77,12 +77,14 @@ class Pipe:
 
     def __init__(self):
         self.valves = self.Valves()
-        self.client = httpx.AsyncClient(timeout=self.valves.timeout)
 
     async def pipe(self, body):
         return {ANSWER!r}
 """
-"""What most published pipes look like: valves, and a client for another service."""
+_CLIENT = _VALVES.replace("self.Valves()", "self.Valves()\n        self.client = httpx.AsyncClient()")
+
+ORDINARY = {"a constant": HELLO, "valves and httpx": _VALVES, "an open httpx client, with its certificates": _CLIENT}
+"""What most published pipes consist of, step by step."""
 
 PIPES = {
     "hello": HELLO,

@@ -42,20 +42,7 @@ def cpu_seconds(pid: int) -> float:
 
 
 def memory_mb(pid: int) -> float:
-    """Returns the resident memory of a process tree in MB; pages that several share count for each."""
-    total = 0
-    for process in tree(pid):
-        try:
-            status = Path(f"/proc/{process}/status").read_text()
-        except FileNotFoundError:
-            continue
-        if found := re.search(r"VmRSS:\s+(\d+) kB", status):
-            total += int(found.group(1))
-    return total / 1024
-
-
-def shared_memory_mb(pid: int) -> float:
-    """Returns the proportional memory (PSS) of a process tree in MB: pages that several share count once in all."""
+    """Returns the memory (PSS) of a process tree in MB: pages that several processes share count once in all."""
     total = 0
     for process in tree(pid):
         try:

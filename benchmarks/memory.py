@@ -1,4 +1,4 @@
-"""Whether memory stays flat: resident memory of the server between batches of many requests."""
+"""Whether memory stays flat: memory of the server between batches of many requests."""
 
 from __future__ import annotations
 
@@ -36,4 +36,4 @@ async def measure(requests: int, say: Callable[[str], None]) -> str:
                 await asyncio.sleep(1.5)  # runs are written in batches, a second behind
                 rows.append([f"{sent:,}", f"{server.memory_mb():.1f}"])
                 say(f"{sent:,} requests, {rows[-1][1]} MB")
-    return report.table(["requests so far", "resident memory, MB"], rows)
+    return report.table(["requests so far", "memory, MB"], rows)

@@ -76,7 +76,7 @@ def markdown(rows: list[Row], extras: list[tuple[str, str]], memory: dict[str, t
     if memory:
         parts.append(
             table(
-                ["resident memory, MB", "idle", "after the load"],
+                ["memory (PSS), MB", "idle", "after the load"],
                 [[name, _number(idle), _number(after)] for name, (idle, after) in memory.items()],
             )
         )

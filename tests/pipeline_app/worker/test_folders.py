@@ -44,7 +44,8 @@ def test_nested_deeper_than_any_path_or_stack(folder):
         here = below
     os.close(here)
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (64, hard))
+    highest = max(int(number) for number in os.listdir("/proc/self/fd"))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (highest + 32, hard))
     try:
         remove(str(folder))
     finally:
