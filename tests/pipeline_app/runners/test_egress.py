@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
-import os
 import socket
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -22,6 +21,7 @@ from pipeline_app.runners.addresses import LOOPBACK, NO_NETWORK, OWN
 from pipeline_app.runners.destinations import Destinations
 from pipeline_app.runners.egress import Broker, parse
 from pipeline_app.worker import kernel
+from tests.pipeline_app.runners.talk import descriptors
 from tests.pipeline_app.runners.trapped import TrappedProcess
 
 
@@ -482,7 +482,7 @@ def test_slow_servers_take_no_more_than_their_share(play, monkeypatch):
 
 def test_a_process_that_dies_in_the_middle_leaves_nothing_behind(play):
     async def story(it: World) -> None:
-        before = len(os.listdir("/proc/self/fd"))
+        before = len(descriptors())
         with full_server() as port:
             it.connect(allow=["127.0.0.1"])
             await it.process.start(f"import socket; socket.socket().connect(('127.0.0.1', {port}))")
@@ -494,7 +494,7 @@ def test_a_process_that_dies_in_the_middle_leaves_nothing_behind(play):
             it.broker.close()
             await asyncio.sleep(0.05)
             assert not it.broker._waiting
-        assert len(os.listdir("/proc/self/fd")) <= before
+        assert len(descriptors()) <= before
 
     play(story)
 
@@ -514,11 +514,11 @@ def test_descriptors_do_not_pile_up(play):
     async def story(it: World) -> None:
         it.connect(allow=["127.0.0.1"])
         await it.run(BLOCKING)
-        before = len(os.listdir("/proc/self/fd"))
+        before = len(descriptors())
         for _ in range(20):
             await it.run(BLOCKING)
         await asyncio.sleep(0.1)
-        assert len(os.listdir("/proc/self/fd")) <= before
+        assert len(descriptors()) <= before
 
     play(story)
 

@@ -17,7 +17,7 @@ from pipeline_app.runners import bubblewrap
 from pipeline_app.runners.layers import Layers
 from pipeline_app.runners.scratch import Scratch, started, sweep
 from pipeline_app.runners.zygote import NotStarted, Zygote, ZygoteGone
-from tests.pipeline_app.runners.talk import CONFIG, Talk, run, worker, zygote
+from tests.pipeline_app.runners.talk import CONFIG, Talk, descriptors, run, worker, zygote
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="zygotes are for Linux")
 
@@ -202,15 +202,16 @@ def test_closing_ends_busy_workers():
 def test_no_descriptor_is_left_by_workers_that_came_and_went():
     async def story():
         async with zygote() as made:
-            first = None
+            first = descriptors()
             for _ in range(25):
-                before = len(os.listdir("/proc/self/fd"))
+                before = descriptors()
                 forked = await made.fork({**CONFIG, "network": "brokered"})
-                assert len(os.listdir("/proc/self/fd")) - before <= 4
-                forked.close()
+                try:
+                    assert len(descriptors() - before) <= 4
+                finally:
+                    forked.close()
                 await gone(forked.pid)
-                first = first or before
-            assert len(os.listdir("/proc/self/fd")) == first
+            assert not descriptors() - first
             assert len(os.listdir(f"/proc/{made.pid}/fd")) < 10
 
     run(story)
