@@ -157,6 +157,11 @@ class Policy:
         return cls(time_limits=MappingProxyType(limits), **found)
 
 
+def is_enough(level: str, least: str) -> bool:
+    """Returns whether an isolation level is at least another; an empty ``least`` asks for nothing."""
+    return not least or ISOLATION_LEVELS.index(level) >= ISOLATION_LEVELS.index(least)
+
+
 def _default(name: str) -> Any:
     return getattr(Policy(), name)
 

@@ -9,7 +9,7 @@ from django.core import checks
 from django.core.checks import CheckMessage
 from django.core.exceptions import ImproperlyConfigured
 
-from functions_app.policy import ISOLATION_LEVELS
+from functions_app.policy import ISOLATION_LEVELS, is_enough
 from pipeline_app.runners import attestation, bubblewrap
 from pipeline_app.runners.attestation import Attestation, LayerReport
 from pipeline_app.runners.layers import Layers
@@ -61,7 +61,7 @@ def check_isolation(app_configs: Any, **_: Any) -> list[CheckMessage]:
     else:
         found += [_message(layer) for layer in attested.layers]
     least = settings.FUNCTIONS_MIN_ISOLATION
-    if ISOLATION_LEVELS.index(attested.level) < ISOLATION_LEVELS.index(least):
+    if not is_enough(attested.level, least):
         message = f"The isolation level is '{attested.level}', below FUNCTIONS_MIN_ISOLATION='{least}'."
         hint = "Functions do not run. Add what the missing layers need, or lower the setting knowingly."
         found.append(checks.Error(message, hint=hint, id="pipeline.E003"))

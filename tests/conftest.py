@@ -14,6 +14,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 import pytest
 from asgiref.sync import async_to_sync
+from django.test import Client
 
 from functions_app.runtime import RequirementError
 from pipeline_app.runners import environments
@@ -47,6 +48,34 @@ def bob(db):
     from functions_app.models import User
 
     return User.objects.create_user("bob", "bob@example.org", "bob")
+
+
+@pytest.fixture
+def admin(alice):
+    """A browser in which alice is logged in."""
+    client = Client()
+    client.force_login(alice)
+    return client
+
+
+@pytest.fixture
+def staff(db):
+    """Logs in a member of staff with exactly the named permissions: a codename of the data app, or ``app.codename``."""
+    from django.contrib.auth.models import Permission
+
+    from tests.builders import make_user
+
+    def login(*permissions: str) -> Client:
+        user = make_user(is_staff=True)
+        for permission in permissions:
+            app, _, codename = permission.rpartition(".")
+            found = Permission.objects.get(content_type__app_label=app or "functions_app", codename=codename)
+            user.user_permissions.add(found)
+        client = Client()
+        client.force_login(user)
+        return client
+
+    return login
 
 
 # --- Base packages ------------------------------------------------------------------------------------

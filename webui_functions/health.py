@@ -13,7 +13,7 @@ from rest_framework.exceptions import PermissionDenied
 from rest_framework.request import Request
 
 from functions_app import generation
-from functions_app.policy import ISOLATION_LEVELS
+from functions_app.policy import is_enough
 from pipeline_app.api.base import AsyncAPIView, json_response
 from pipeline_app.database import in_database
 from pipeline_app.runtime import engine
@@ -48,15 +48,12 @@ def _isolation() -> tuple[dict[str, Any], bool]:
     """Returns the attested level and which layers hold, and whether that is what the installation asks for."""
     runner = engine.runner
     attestation = runner.attestation
+    least = settings.FUNCTIONS_MIN_ISOLATION
     if attestation is None:
         said = "none: functions run in the server's process" if runner.isolation == "inline" else "not attested yet"
-        return {"isolation": runner.isolation, "layers": said}, _is_enough(runner.isolation)
+        return {"isolation": runner.isolation, "layers": said}, is_enough(runner.isolation, least)
     layers = {layer.name: "holds" if layer.held else "does not hold" for layer in attestation.layers}
-    return {"isolation": attestation.level, "layers": layers}, _is_enough(attestation.level)
-
-
-def _is_enough(level: str) -> bool:
-    return ISOLATION_LEVELS.index(level) >= ISOLATION_LEVELS.index(settings.FUNCTIONS_MIN_ISOLATION)
+    return {"isolation": attestation.level, "layers": layers}, is_enough(attestation.level, least)
 
 
 def _missing_migrations() -> int:

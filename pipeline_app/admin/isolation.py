@@ -11,7 +11,7 @@ from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 
 from functions_app.models import Function
-from functions_app.policy import ISOLATION_LEVELS, Policy
+from functions_app.policy import ISOLATION_LEVELS, Policy, is_enough
 from pipeline_app.runtime import engine
 
 LEVELS = {
@@ -21,18 +21,17 @@ LEVELS = {
     "process": "Functions run apart, with limits and a clean environment. Nothing keeps them from files or network.",
     "inline": "Functions run inside the server's process, with all that it may do. For code that you trust.",
 }
-SAFE = ISOLATION_LEVELS.index("standard")
+SAFE = "standard"
 
 
 def below_standard(level: str) -> bool:
     """Whether a level leaves files or network open to functions."""
-    return ISOLATION_LEVELS.index(level) < SAFE
+    return not is_enough(level, SAFE)
 
 
 def too_little(level: str, policy: Policy) -> bool:
     """Whether a policy wants more isolation than a level gives."""
-    wanted = policy.min_isolation
-    return bool(wanted) and ISOLATION_LEVELS.index(wanted) > ISOLATION_LEVELS.index(level)
+    return not is_enough(level, policy.min_isolation)
 
 
 def isolation_page(request: HttpRequest) -> HttpResponse:

@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from functions_app.policy import ISOLATION_LEVELS, Policy
+from functions_app.policy import Policy, is_enough
 from pipeline_app.errors import FunctionUnavailable
 
 if TYPE_CHECKING:
@@ -200,7 +200,7 @@ class Runner(ABC):
     def require_isolation(self, code: Code) -> None:
         """Raises ``FunctionUnavailable`` when a function's policy wants more isolation than this runner gives."""
         wanted = code.policy.min_isolation
-        if wanted and ISOLATION_LEVELS.index(wanted) > ISOLATION_LEVELS.index(self.isolation):
+        if not is_enough(self.isolation, wanted):
             message = (
                 f"its policy wants the isolation level '{wanted}' (min_isolation) and this server gives "
                 f"'{self.isolation}'. Lower the policy's level, or run the server where the layers for it exist."

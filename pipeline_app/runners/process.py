@@ -99,7 +99,7 @@ class ProcessRunner(Runner):
             self._sandbox.start, idle_seconds=self._idle_seconds, memory_mb=self._memory_mb, on_trip=self._on_trip
         )
         self.attestation = await self._sandbox.open(pool)
-        self.isolation = self._sandbox.isolation
+        self.isolation = self.attestation.level
         self._pool = pool
 
     async def close(self) -> None:

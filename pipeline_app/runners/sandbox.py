@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from django.conf import settings
 
-from functions_app.policy import ISOLATION_LEVELS, Policy
+from functions_app.policy import Policy, is_enough
 from pipeline_app.errors import FunctionUnavailable
 from pipeline_app.runners import bubblewrap, exits
 from pipeline_app.runners.attestation import Attestation, attest
@@ -56,7 +56,6 @@ class Sandbox:
         layers: Layers | None = None,
         forks: bool = sys.platform == "linux",
     ) -> None:
-        self.isolation = "process"
         self._host_calls = host_calls
         self._layers = layers
         self._forks = forks
@@ -120,12 +119,11 @@ class Sandbox:
             found = await attest(ask)
         finally:
             worker.kill(exits.closed_by_us("the attestation is over"))
-        self.isolation = found.level
         logger.info("%s", found)
-        least = getattr(settings, "FUNCTIONS_MIN_ISOLATION", "") or ISOLATION_LEVELS[0]
-        if ISOLATION_LEVELS.index(self.isolation) < ISOLATION_LEVELS.index(least):
+        least = settings.FUNCTIONS_MIN_ISOLATION
+        if not is_enough(found.level, least):
             raise TooLittleIsolation(
-                f"FUNCTIONS_MIN_ISOLATION is '{least}', and this machine gives '{self.isolation}'. "
+                f"FUNCTIONS_MIN_ISOLATION is '{least}', and this machine gives '{found.level}'. "
                 "The layers that do not hold are named in the log; `manage.py check --deploy` says what they need.",
                 found,
             )
@@ -189,7 +187,7 @@ def _config(code: Code) -> Json:
 
 def _layers() -> Layers:
     """Returns the layers of this machine that the settings do not leave out."""
-    wanted = Layers.without(getattr(settings, "FUNCTIONS_SANDBOX_LAYERS", None) or ())
+    wanted = Layers.without(settings.FUNCTIONS_SANDBOX_LAYERS)
     if wanted.bubblewrap and (why := bubblewrap.why_not()) is not None:
         logger.info("The sandbox does without bubblewrap: %s", why)
         return Layers(False, wanted.landlock, wanted.seccomp, wanted.capabilities)
