@@ -43,6 +43,7 @@ os.environ.update(
     CORS_ALLOW_ALL_ORIGINS="false",
     FUNCTIONS_RUNNER=os.environ.get("FUNCTIONS_TEST_RUNNER", "process"),
     FUNCTIONS_RUNTIME="pipeline_app.runtime.ServerRuntime",
+    FUNCTIONS_EVERYBODY="",
     FUNCTIONS_POLICY="{}",
     FUNCTIONS_MIN_ISOLATION="",
     FUNCTIONS_SANDBOX_LAYERS="",

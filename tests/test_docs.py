@@ -176,7 +176,7 @@ def test_the_server_and_the_base_packages_have_the_same_version_where_both_have_
 
 
 def test_what_functions_are_written_against_is_not_among_the_servers_packages():
-    assert pins("requirements.txt").keys() & {"pydantic", "fastapi", "starlette", "requests", "openai"} == set()
+    assert pins("requirements.txt").keys() & {"pydantic", "fastapi", "starlette", "httpx", "openai"} == set()
 
 
 # --- The example file works ------------------------------------------------------------------------------------

@@ -67,6 +67,8 @@ INSTALLED_APPS = [
     "servestatic.runserver_nostatic",
     "django.contrib.staticfiles",
     "rest_framework",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
     "corsheaders",
 ]
 
@@ -150,6 +152,9 @@ AUTH_PASSWORD_VALIDATORS = [
     for name in ("UserAttributeSimilarityValidator", "MinimumLengthValidator", "CommonPasswordValidator")
 ]
 LOGIN_URL = "admin:login"
+# What everybody who may sign in is allowed, as Django's permissions; more comes from groups.
+FUNCTIONS_EVERYBODY = env.list("FUNCTIONS_EVERYBODY", default=["functions_app.use_function"])
+AUTHENTICATION_BACKENDS = ["django.contrib.auth.backends.ModelBackend", "functions_app.backends.EverybodyBackend"]
 
 # --- Language and time ------------------------------------------------------------------------
 
@@ -168,6 +173,15 @@ REST_FRAMEWORK: dict[str, Any] = {
     "DEFAULT_THROTTLE_CLASSES": ["pipeline_app.api.throttles.KeyThrottle"],
     "EXCEPTION_HANDLER": "pipeline_app.api.base.error_response",
     "UNAUTHENTICATED_USER": None,
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+}
+SPECTACULAR_SETTINGS: dict[str, Any] = {
+    "TITLE": "webui-functions",
+    "VERSION": "0.1.0",
+    "SERVE_INCLUDE_SCHEMA": True,
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "REDOC_DIST": "SIDECAR",
 }
 # Origins whose pages may call the API from a browser; closed by default.
 CORS_ALLOWED_ORIGINS = env.list("CORS_ALLOWED_ORIGINS", default=[])

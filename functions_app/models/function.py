@@ -166,6 +166,7 @@ class Function(WatchedModel):
     class Meta:
         ordering = ["id"]
         permissions = [
+            ("use_function", "Can call models and trigger actions"),
             ("publish_function", "Can publish versions and switch functions on and off"),
             ("change_policy", "Can change what a function may do"),
         ]

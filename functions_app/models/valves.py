@@ -70,8 +70,8 @@ class UserValvesQuerySet(WatchedQuerySet["UserValves"]):
 class Valves(WatchedModel):
     """The values that an admin set for a function; what is not set has the code's own default.
 
-    ``rules`` are what an admin adds on top of the schema: ``{field: {"minimum", "maximum", "choices", "fixed"}}``.
-    Who may change a row may configure the function.
+    ``rules`` are what an admin adds on top of the schema, and ``user_rules`` on top of that of the user valves:
+    ``{field: {"minimum", "maximum", "choices", "pattern", "fixed"}}``. Who may change a row may configure the function.
     """
 
     generation_half = generation.FUNCTIONS
@@ -79,6 +79,7 @@ class Valves(WatchedModel):
     function = models.OneToOneField("functions_app.Function", on_delete=models.CASCADE, related_name="valves")
     values = EncryptedJSONField(default=dict)
     rules = TolerantJSONField(default=dict, blank=True)
+    user_rules = TolerantJSONField(default=dict, blank=True)
     changed_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, related_name="+")
     changed_at = models.DateTimeField(auto_now=True)
 

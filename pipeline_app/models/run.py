@@ -34,6 +34,7 @@ class Run(models.Model):
     """
 
     class Outcome(models.TextChoices):
+        RUNNING = "running"
         SUCCEEDED = "succeeded"
         FAILED = "failed"
         CANCELLED = "cancelled", "client left"
@@ -51,6 +52,9 @@ class Run(models.Model):
     steps = models.JSONField(default=list)
     started_at = models.DateTimeField(db_index=True)
     wall_ms = models.FloatField()
+    background = models.BooleanField(default=False, help_text="It goes on without its client.")
+    process = models.CharField(max_length=100, blank=True, help_text="Host and process id of the server process.")
+    seen_at = models.DateTimeField(null=True, help_text="When its process last said that it goes on.")
 
     objects = RunQuerySet.as_manager()
 
@@ -58,7 +62,7 @@ class Run(models.Model):
         ordering = ["-started_at"]
         constraints = [
             models.CheckConstraint(
-                condition=models.Q(outcome__in=["succeeded", "failed", "cancelled", "stopped"]),
+                condition=models.Q(outcome__in=["running", "succeeded", "failed", "cancelled", "stopped"]),
                 name="run_outcome_is_known",
             ),
         ]

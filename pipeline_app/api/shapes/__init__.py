@@ -1,0 +1,1 @@
+"""The shapes of the API's bodies and answers as JSON schemas, one module per resource."""
