@@ -11,7 +11,8 @@ class FunctionsAppConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from functions_app import changes, checks
+        from functions_app import changes, checks, stories
 
         changes.connect()
+        stories.connect()
         checks.register()

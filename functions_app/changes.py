@@ -18,16 +18,22 @@ from functions_app.models.base import WatchedModel
 
 
 def connect() -> None:
-    """Connects every watched model, its many-to-many tables, and Django's groups. Repeating it changes nothing."""
-    from django.contrib.auth.models import Group
+    """Connects every watched model with its many-to-many tables, and Django's groups and permissions.
+
+    Repeating it changes nothing.
+    """
+    from allauth.socialaccount.models import SocialAccount
+    from django.contrib.auth.models import Group, Permission
 
     from functions_app.models import File, User
     from functions_app.models.file import drop_content
+    from functions_app.models.oauth import drop_tokens
 
     for model in apps.get_models():
         if issubclass(model, WatchedModel):
             _watch(model, model.generation_half, model.generation_ignores)
     _watch(Group, generation.PEOPLE)
+    _watch(Permission, generation.PEOPLE)
     for through in (User.groups.through, User.user_permissions.through, Group.permissions.through):
         uid = f"generation {through.__name__}"
         m2m_changed.connect(partial(_on_m2m, generation.PEOPLE), sender=through, weak=False, dispatch_uid=uid)
@@ -36,6 +42,7 @@ def connect() -> None:
         uid = f"generation of functions {sender.__name__}"
         post_delete.connect(partial(_on_delete, generation.FUNCTIONS), sender=sender, weak=False, dispatch_uid=uid)
     post_delete.connect(drop_content, sender=File, dispatch_uid="content of a deleted file")
+    post_delete.connect(drop_tokens, sender=SocialAccount, dispatch_uid="token of a deleted sign-in")
 
 
 def _watch(model: type[Model], half: str, ignores: frozenset[str] = frozenset()) -> None:

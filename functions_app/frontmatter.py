@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from typing import NamedTuple
 
 from packaging.requirements import InvalidRequirement, Requirement
 
@@ -13,6 +14,23 @@ _QUOTES = '"""'
 _CONTINUES = ("<", ">", "=", "!", "~")
 
 
+class Line(NamedTuple):
+    """One line of a header: its number in the source, from 1, how many characters stand before it, and its text."""
+
+    number: int
+    offset: int
+    text: str
+
+
+class Header(NamedTuple):
+    """Where a header stands. ``is_strict`` is whether Open WebUI reads it; ``closing`` is the line that ends it."""
+
+    lines: list[Line]
+    is_strict: bool
+    opening: int
+    closing: Line | None
+
+
 def read(source: str) -> dict[str, str]:
     """Returns the header's pairs, ``{}`` when there is none.
 
@@ -20,42 +38,57 @@ def read(source: str) -> dict[str, str]:
     comments and blank lines before the docstring are passed over and its other spellings
     (three apostrophes, a prefix, text on the opening line) are accepted.
     """
+    found = header(source)
+    return {} if found is None else _pairs(line.text for line in found.lines)
+
+
+def header(source: str) -> Header | None:
+    """Returns the lines that ``read`` reads; None when they hold no pair."""
     lines = source.splitlines()
-    return _strict(lines) or _tolerant(lines)
+    for found in (_strict(lines), _tolerant(lines)):
+        if found is not None and _pairs(line.text for line in found.lines):
+            return found
+    return None
 
 
-def _strict(lines: list[str]) -> dict[str, str]:
+def pair(line: str) -> tuple[str, str] | None:
+    """Returns the key and the value of a header's line; None when it is no pair."""
+    match = _PAIR.match(line)
+    return (match.group(1), match.group(2).strip()) if match else None
+
+
+def _strict(lines: list[str]) -> Header | None:
     if not lines or lines[0].strip() != _QUOTES:
-        return {}
-    body: list[str] = []
-    for line in lines[1:]:
+        return None
+    body: list[Line] = []
+    for number, line in enumerate(lines[1:], 2):
         if _QUOTES in line:
-            break
-        body.append(line)
-    return _pairs(body)
+            return Header(body, True, 1, Line(number, 0, line.partition(_QUOTES)[0]))
+        body.append(Line(number, 0, line))
+    return Header(body, True, 1, None)
 
 
-def _tolerant(lines: list[str]) -> dict[str, str]:
-    rest = iter(lines)
-    first = ""
-    for line in rest:
+def _tolerant(lines: list[str]) -> Header | None:
+    rest = iter(enumerate(lines, 1))
+    begun, first = 0, ""
+    for begun, line in rest:  # noqa: B007  # where it ended is looked at below
         first = line.lstrip("\ufeff").strip()
         if first and not _CODING.match(first):
             break
     opening = re.match(r"[rRuU]?(\"\"\"|''')", first)
     if opening is None:
-        return {}
+        return None
     quotes = opening.group(1)
     head, closed, _ = first[opening.end() :].partition(quotes)
-    body = [head]
+    body = [Line(begun, lines[begun - 1].index(quotes) + 3, head)]
     if not closed:
-        for line in rest:
+        for number, line in rest:
             text, closed, _ = line.partition(quotes)
-            body.append(text)
+            body.append(Line(number, 0, text))
             if closed:
                 break
     # Without an end this is not a docstring but a broken file, and code lines must not become keys.
-    return _pairs(body) if closed else {}
+    return Header(body, False, begun, body[-1]) if closed else None
 
 
 def _pairs(lines: Iterable[str]) -> dict[str, str]:
@@ -72,7 +105,7 @@ def requirements(frontmatter: Mapping[str, str]) -> list[str]:
     if text is None:
         text = next((value for key, value in frontmatter.items() if key.lower() == "requirements"), "")
     found: dict[str, None] = {}
-    for part in _parts(text):
+    for part in parts(text):
         try:
             requirement = Requirement(part)
         except InvalidRequirement as error:
@@ -82,9 +115,9 @@ def requirements(frontmatter: Mapping[str, str]) -> list[str]:
     return list(found)
 
 
-def _parts(text: str) -> list[str]:
-    """Splits at commas that separate packages: not those in brackets, quotes or before a comparison."""
-    parts = [""]
+def parts(text: str) -> list[str]:
+    """Returns the parts of a ``requirements`` value: split at commas, but not in brackets, quotes or a specifier."""
+    found = [""]
     depth, quote = 0, ""
     for character in text:
         if quote:
@@ -96,11 +129,11 @@ def _parts(text: str) -> list[str]:
         elif character in ")]":
             depth = max(depth - 1, 0)
         if character == "," and not depth and not quote:
-            parts.append("")
+            found.append("")
         else:
-            parts[-1] += character
+            found[-1] += character
     joined: list[str] = []
-    for part in filter(None, (part.strip() for part in parts)):
+    for part in filter(None, (part.strip() for part in found)):
         if joined and part.startswith(_CONTINUES):
             joined[-1] += f",{part}"
         else:

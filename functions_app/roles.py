@@ -6,8 +6,9 @@ and groups, and of ``FUNCTIONS_EVERYBODY``.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from types import MappingProxyType
+from typing import Any
 
 USE = "functions_app.use_function"
 VIEW = "functions_app.view_function"
@@ -29,3 +30,20 @@ ROLES: Mapping[str, str] = MappingProxyType(
     }
 )
 """Each permission with what it lets somebody do."""
+
+
+def has(user: Any, *permissions: str) -> bool:
+    """Whether a user of Django's holds one of these permissions."""
+    return any(user.has_perm(permission) for permission in permissions)
+
+
+def covers(user: Any, other: Any) -> bool:
+    """Whether a user may everything that another one may, and so can gain nothing by acting as that one."""
+    if user.is_superuser:
+        return True
+    return not other.is_superuser and set(other.get_all_permissions()) <= set(user.get_all_permissions())
+
+
+def needed(permissions: Iterable[str]) -> str:
+    """Returns the sentence for somebody who holds none of these permissions."""
+    return f"This needs the permission {' or '.join(map(repr, permissions))}."

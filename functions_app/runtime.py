@@ -1,6 +1,6 @@
 """The one seam between the apps: what the data side may ask of whoever runs code.
 
-Editing lives with the data and running lives in ``pipeline_app``; this module names the six
+Editing lives with the data and running lives in ``pipeline_app``; this module names the
 questions, ``settings.FUNCTIONS_RUNTIME`` names who answers them. All of them are synchronous for
 their callers (admin threads, management commands, tests) and may take seconds.
 """
@@ -50,6 +50,12 @@ class Runtime(Protocol):
 
     def validate(self, version: FunctionVersion, scope: Scope, values: dict[str, Any]) -> dict[str, Any]:
         """Returns the set values as the function's own model keeps them. Raises ``InvalidValves``, ``LoadError``."""
+
+    def check(self, version: FunctionVersion) -> dict[str, Any]:
+        """Returns what is to be said of the version's source, which may be broken in any way, and changes nothing.
+
+        ``{"ok", "kind", "frontmatter", "manifest", "findings"}``, see ``pipeline_app.checking``.
+        """
 
     def options(self, version: FunctionVersion, scope: Scope, user: User | None) -> dict[str, Any] | None:
         """Returns the JSON schema with dynamic options resolved, None when there is none. Raises ``LoadError``."""

@@ -15,7 +15,19 @@ from django.core.exceptions import ValidationError
 from django.forms.fields import InvalidJSONInput
 from django.utils.html import escape
 
-from functions_app.valves import Schema, defaults, effective, properties, secret_fields
+from functions_app.valves import (
+    MASK,
+    Rules,
+    Schema,
+    defaults,
+    effective,
+    is_secret,
+    masked,
+    narrowed,
+    properties,
+    same,
+    secret_fields,
+)
 
 BACK = "__default"
 """Ends the name of the box that takes a field back to its default."""
@@ -66,8 +78,9 @@ class Text(forms.CharField):
 class Json(forms.JSONField):
     """A box of JSON for what has no better widget."""
 
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(widget=forms.Textarea(attrs={"rows": 4, "cols": 60, "class": "functions-code"}), **kwargs)
+    def __init__(self, *, rows: int = 4, **kwargs: Any) -> None:
+        attrs = {"rows": rows, "cols": 60, "class": "functions-code"}
+        super().__init__(widget=forms.Textarea(attrs=attrs), **kwargs)
 
     def to_python(self, value: Any) -> Any:
         if not isinstance(value, str) or not value.strip():
@@ -89,6 +102,22 @@ class Json(forms.JSONField):
             return True
 
 
+class Fixed(forms.Field):
+    """A value that is shown and can't be changed."""
+
+    widget = forms.Textarea
+
+    def __init__(self) -> None:
+        super().__init__(widget=forms.Textarea(attrs={"rows": 1, "cols": 60}), disabled=True)
+
+    def clean(self, value: Any) -> Any:
+        return value
+
+    def prepare_value(self, value: Any) -> Any:
+        scalar = isinstance(value, str | int | float) and not isinstance(value, bool)
+        return value if scalar else json.dumps(value, ensure_ascii=False)
+
+
 def _parsed(text: str) -> Any:
     def refuse(constant: str) -> None:
         raise ValueError(f"{constant} is not JSON")
@@ -105,24 +134,33 @@ class ValvesForm(forms.Form):
     """A form over one schema. It starts from what holds and stores only what was changed.
 
     An untouched field stays as it is, set or unset. A secret is never shown: its empty box keeps
-    what is set. The box "back to the default" unsets a field.
+    what is set. The box "back to the default" unsets a field. What a rule fixes is shown and not sent.
     """
 
     schema: Schema
     stored: Mapping[str, Any]
+    rules: Rules
 
     def values(self) -> dict[str, Any]:
-        """Returns what is explicitly set after a valid form; ``runtime.validate`` has the last word on it."""
-        result = dict(self.stored)
+        """Returns what is to be set after a valid form, as ``Valves.objects.set_values`` takes it.
+
+        Secrets that were not touched are left out, so they stay; None takes one back to its default.
+        """
+        known, shown = properties(self.schema), masked(self.schema, self.stored)
+        result = {name: value for name, value in self.stored.items() if name not in known or same(shown[name], value)}
         standard = defaults(self.schema)
-        for name in properties(self.schema):
-            if self.cleaned_data.get(name + BACK):
+        for name in known:
+            if "fixed" in self.rules.get(name, {}):
                 result.pop(name, None)
+            elif self.cleaned_data.get(name + BACK):
+                result.pop(name, None)
+                if name in self.stored and not same(shown[name], self.stored[name]):
+                    result[name] = None
             elif name in self.changed_data:
                 value = self.cleaned_data[name]
                 # An emptied box means "unset", except for text, where empty is a value.
                 unset = value is None or (value == "" and not isinstance(self.fields[name], Text))
-                if unset or (name in standard and _same(standard[name], value)):
+                if unset or (name in standard and same(standard[name], value)):
                     result.pop(name, None)
                 else:
                     result[name] = value
@@ -139,22 +177,33 @@ class ValvesForm(forms.Form):
                 self.add_error(None, f"{'.'.join(loc)}: {error['msg']}" if loc else error["msg"])
 
 
-def _same(one: Any, other: Any) -> bool:
-    return bool(one == other) and isinstance(one, bool) == isinstance(other, bool)
-
-
-def form_class(schema: Schema, stored: Mapping[str, Any], rules: Mapping[str, Any] | None = None) -> type[ValvesForm]:
+def form_class(schema: Schema, stored: Mapping[str, Any], rules: Rules | None = None) -> type[ValvesForm]:
     """Returns a form for the schema over the values that are set; fields fixed by a rule can't be edited."""
-    secrets, shown = secret_fields(schema), effective(schema, stored, rules)
+    fixed = {name for name, rule in (rules or {}).items() if "fixed" in rule}
+    schema = narrowed(schema, {name: rule for name, rule in (rules or {}).items() if name not in fixed})
+    holds = effective(schema, stored, rules)
+    shown = masked(schema, holds)
+    inside = secret_fields(schema) | {name for name, value in holds.items() if not same(shown[name], value)}
+    secrets = {name for name in inside if is_secret(schema, name) or shown[name] == MASK}
     required = set(schema.get("required") or ())
     members: dict[str, Any] = {}
     for name, prop in properties(schema).items():
         rule = (rules or {}).get(name) or {}
-        field = _secret_field(prop, set_=name in stored) if name in secrets else _field(prop, rule, shown.get(name))
+        field: forms.Field
+        if name in fixed:
+            field = Fixed()
+        elif name in secrets:
+            field = _secret_field(prop, set_=name in stored)
+        elif name in inside:
+            rows = json.dumps(shown.get(name), indent=2).count("\n") + 1
+            field = Json(
+                rows=min(max(rows, 4), 16), help_text=f"JSON. {MASK} stands for a secret that is set and stays."
+            )
+        else:
+            field = _field(prop, shown.get(name))
         field.required = False
         field.label = f"{prop.get('title') or name}{' *' if name in required else ''}"
-        field.help_text = _help(prop, field.help_text)
-        field.disabled = "fixed" in rule
+        field.help_text = _help(prop, field.help_text, _ruled(rule))
         if name not in secrets:
             field.initial = shown.get(name)
         members[name] = field
@@ -162,13 +211,19 @@ def form_class(schema: Schema, stored: Mapping[str, Any], rules: Mapping[str, An
             what = "Clear" if name in secrets else "Back to the default"
             members[name + BACK] = forms.BooleanField(required=False, label=f"{what}: {prop.get('title') or name}")
     made: type[ValvesForm] = type("ValvesForm", (ValvesForm,), members)
-    made.schema, made.stored = schema, dict(stored)
+    made.schema, made.stored, made.rules = schema, dict(stored), rules or {}
     return made
 
 
-def _help(prop: Schema, own: Any) -> str:
+def _help(prop: Schema, *own: Any) -> str:
     # Django's templates take help texts for HTML; these are an author's.
-    return " ".join(escape(part) for part in (prop.get("description"), own) if part)
+    return " ".join(escape(part) for part in (prop.get("description"), *own) if part)
+
+
+def _ruled(rule: Mapping[str, Any]) -> str:
+    if "fixed" in rule:
+        return "Fixed by a rule."
+    return f"Must match the pattern {rule['pattern']}" if "pattern" in rule else ""
 
 
 def _secret_field(prop: Schema, *, set_: bool) -> forms.Field:
@@ -193,35 +248,34 @@ class SecretJson(Json):
         return bool(data and str(data).strip())
 
 
-def _field(prop: Schema, rule: Mapping[str, Any], current: Any) -> forms.Field:
+def _field(prop: Schema, current: Any) -> forms.Field:
     try:
-        return _known_field(prop, rule, current)
+        return _known_field(prop, current)
     except (TypeError, ValueError, AttributeError):
         # A schema that only looks like one: its author can still be configured, in JSON.
         return Json(help_text="JSON.")
 
 
-def _known_field(prop: Schema, rule: Mapping[str, Any], current: Any) -> forms.Field:
+def _known_field(prop: Schema, current: Any) -> forms.Field:
     hint: Any = prop.get("input")
     offered: Any = hint.get("options") if isinstance(hint, Mapping) else None
-    options = rule.get("choices") or prop.get("enum") or ([prop["const"]] if "const" in prop else None)
+    options = prop.get("enum") or ([prop["const"]] if "const" in prop else None)
     if options is None and isinstance(offered, list):
         options = offered
     kind = prop.get("type")
     if kind == "array":
         items: Any = prop.get("items") or {}
-        if choices := options or items.get("enum"):
+        if choices := items.get("enum") or options:
             return _several(choices, current)
         if items.get("type") in ("string", "integer", "number") or not items:
             return Lines(texts=items.get("type") in (None, "string"), help_text="One a line.")
         return Json(help_text="JSON.")
     if options:
-        return _choice(options, current, nullable=bool(prop.get("nullable")))
+        return choice_field(options, current, nullable=bool(prop.get("nullable")))
     if kind == "boolean":
-        return _choice([True, False], current, nullable=True) if prop.get("nullable") else forms.BooleanField()
+        return choice_field([True, False], current, nullable=True) if prop.get("nullable") else forms.BooleanField()
     if kind in ("integer", "number"):
-        least = max(_numbers(prop.get("minimum"), rule.get("minimum")), default=None)
-        most = min(_numbers(prop.get("maximum"), rule.get("maximum")), default=None)
+        least, most = (bound if isinstance(bound, int | float) else None for bound in _bounds(prop))
         make: Any = forms.IntegerField if kind == "integer" else forms.FloatField
         field: forms.Field = make(min_value=least, max_value=most)
         return field
@@ -235,8 +289,8 @@ def _known_field(prop: Schema, rule: Mapping[str, Any], current: Any) -> forms.F
     return Json(help_text="JSON.")
 
 
-def _numbers(*bounds: Any) -> list[float]:
-    return [bound for bound in bounds if isinstance(bound, (int, float))]
+def _bounds(prop: Schema) -> tuple[Any, Any]:
+    return prop.get("minimum"), prop.get("maximum")
 
 
 def _pairs(options: Iterable[Any]) -> list[tuple[str, str]]:
@@ -249,7 +303,8 @@ def _pairs(options: Iterable[Any]) -> list[tuple[str, str]]:
     return pairs
 
 
-def _choice(options: Iterable[Any], current: Any, *, nullable: bool) -> forms.Field:
+def choice_field(options: Iterable[Any], current: Any, *, nullable: bool) -> forms.Field:
+    """Returns a select of JSON values; with ``nullable``, or where none is current, also of none of them."""
     pairs = _pairs(options)
     # What is set stays choosable, also when it is no longer offered.
     if current is not None and json.dumps(current) not in dict(pairs):

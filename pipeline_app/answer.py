@@ -9,7 +9,7 @@ from typing import Any
 
 from pipeline_app import wire
 from pipeline_app.errors import FunctionError
-from pipeline_app.events import ADD_TEXT, CARRY_TEXT, SET_TEXT
+from pipeline_app.events import CARRY_TEXT, text_of_event, usage_of_event
 from pipeline_app.worker.answers import Event, Whole
 
 Json = dict[str, Any]
@@ -198,6 +198,8 @@ class Transcript:
         self._calls: dict[int, dict[int, Json]] = {}
         self.events: list[Json] = []
         self.extras: Json = {}
+        self.usage: Json | None = None
+        """What an event says of the usage."""
 
     def add(self, pieces: list[Piece]) -> None:
         for piece in pieces:
@@ -206,6 +208,8 @@ class Transcript:
             elif isinstance(piece, Event):
                 self.events.append(piece)
                 self._flow.append(piece)
+                if piece.get("type") == "chat:completion":
+                    self.usage = usage_of_event(piece) or self.usage
             else:
                 self._add_chunk(piece)  # type: ignore[arg-type]  # a piece is a text or an object
 
@@ -263,19 +267,19 @@ class Transcript:
         """Returns the text as a reader sees it who also follows events that add to it or replace it."""
         if not self.carries_text:
             return self.text()
-        shown = ""
+        shown = painted = ""
         for piece in self._flow:
             if isinstance(piece, str):
                 shown += piece
                 continue
-            data = piece.get("data")
-            content = data.get("content") if isinstance(data, dict) else None
-            if isinstance(content, str):
-                if piece["type"] in ADD_TEXT:
-                    shown += content
-                elif piece["type"] in SET_TEXT:
-                    shown = content
-        return shown
+            added, put = text_of_event(piece)
+            if put is not None:
+                shown = put
+                painted = put if piece.get("type") == "chat:completion" else ""
+            shown += added
+        # Some functions paint the text as it grows, and give all of it in the end: it is there once.
+        rest = shown[len(painted) :]
+        return rest if painted and rest.startswith(painted) else shown
 
     @property
     def carries_text(self) -> bool:

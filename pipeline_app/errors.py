@@ -28,6 +28,8 @@ class RequestError(Exception):
         self.headers = headers or {}
         self.events: list[dict[str, Any]] = []
         """What functions had told before it went wrong, for answers that carry events beside the error."""
+        self.extra: dict[str, Any] = {}
+        """What stands beside the error object in the answer."""
         if status is not None:
             self.status = status
 

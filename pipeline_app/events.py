@@ -23,6 +23,62 @@ CARRY_TEXT = (
 )
 """Events that show text of the answer: they go the way of the answer when an outlet changes it."""
 
+
+def text_of_event(event: Json) -> tuple[str, str | None]:
+    """Returns the text that an event adds to what a reader sees, and what it first puts in its place, if anything."""
+    kind, data = event.get("type"), event.get("data")
+    if not isinstance(data, dict):
+        return "", None
+    content = data.get("content")
+    if kind in ADD_TEXT:
+        return (content, None) if isinstance(content, str) else ("", None)
+    if kind in SET_TEXT:
+        return "", content if isinstance(content, str) else None
+    if kind == "chat:completion":
+        if isinstance(data.get("output"), list):
+            return "", _text_of_output(data["output"])
+        return ("", content) if isinstance(content, str) else (_text_of_choice(data.get("choices")), None)
+    if kind == "response:completion":
+        delta = data.get("delta")
+        return (
+            (delta, None) if data.get("type") == "response.output_text.delta" and isinstance(delta, str) else ("", None)
+        )
+    return "", None
+
+
+def _text_of_choice(choices: Any) -> str:
+    first = choices[0] if isinstance(choices, list) and choices and isinstance(choices[0], dict) else {}
+    for name in ("message", "delta"):
+        said = first.get(name)
+        if isinstance(said, dict) and isinstance(said.get("content"), str):
+            text: str = said["content"]
+            return text
+    return ""
+
+
+def _text_of_output(items: list[Any]) -> str:
+    """Returns the text of output items: of messages, joined by newlines."""
+    texts = []
+    for item in items:
+        if isinstance(item, dict) and item.get("type") == "message":
+            parts = item.get("content")
+            texts.append(
+                "".join(
+                    part["text"]
+                    for part in (parts if isinstance(parts, list) else ())
+                    if isinstance(part, dict) and isinstance(part.get("text"), str)
+                )
+            )
+    return "\n".join(texts)
+
+
+def usage_of_event(event: Json) -> Json | None:
+    """Returns the usage that a ``chat:completion`` event reports; None when it reports none."""
+    data = event.get("data")
+    usage = data.get("usage") if isinstance(data, dict) else None
+    return usage if isinstance(usage, dict) else None
+
+
 AT_ONCE = frozenset({"status", "notification", "filter:skipped"})
 """Events that a held stream lets through: progress, no part of the answer."""
 

@@ -11,6 +11,7 @@ from pipeline_app.context import adopt
 from pipeline_app.errors import FunctionError
 from pipeline_app.events import SKIPPED
 from pipeline_app.metrics import count_skip
+from pipeline_app.oauth import Tokens
 from pipeline_app.runners.base import Outcome, Runner, Task, Worker
 from pipeline_app.runs import Record
 from pipeline_app.snapshot import Entry, Functions, Person, Preset
@@ -55,6 +56,7 @@ class Chain:
         self._entries = entries
         self._person = person
         self._record = record
+        self.tokens = Tokens(person)
         self._workers: dict[str, Worker] = {}
         self._skipped: set[tuple[str, str]] = set()
 
@@ -72,16 +74,14 @@ class Chain:
             worker.release()
         self._workers.clear()
 
-    async def run(
-        self, hook: str, body: Json, context: Json, on_event: Callable[[Json], None], ask: Any = None
-    ) -> Json:
+    async def run(self, hook: str, body: Json, context: Json, on_event: Callable[[Json], None]) -> Json:
         """Passes a body through the ``hook`` of each filter and returns it; ``context["metadata"]`` moves along.
 
         Raises ``FunctionError`` when a filter fails whose policy says ``block``.
         """
         owned = False  # the first body belongs to the request; what a filter returned is the chain's own
         for entry in self.with_hook(hook):
-            outcome = await self._call(entry, hook, body, context, on_event, ask, owned)
+            outcome = await self._call(entry, hook, body, context, on_event, owned)
             if outcome is not None:
                 owned = True
                 body = outcome.value
@@ -93,7 +93,7 @@ class Chain:
         for entry in self.with_hook("stream"):
             if not chunks:
                 break
-            outcome = await self._call(entry, "stream", chunks, context, on_event, None, True)
+            outcome = await self._call(entry, "stream", chunks, context, on_event, True)
             if outcome is not None:
                 chunks = [chunk for chunk in outcome.value if chunk is not None]
         return chunks
@@ -105,7 +105,6 @@ class Chain:
         payload: Any,
         context: Json,
         on_event: Callable[[Json], None],
-        ask: Any,
         owned: bool,
     ) -> Outcome | None:
         """Returns how a filter's hook ended; None when it failed and this hook is skipped from here on."""
@@ -119,11 +118,11 @@ class Chain:
             task = Task(
                 hook,
                 payload,
-                {**context, "id": entry.id},
+                await self.tokens.context({**context, "id": entry.id}, entry.code, hook),
                 entry.set_valves(hook),
                 self._person.valves_of(entry, hook),
                 on_event,
-                ask,
+                self._record.ask,
                 limit * len(payload) if hook == "stream" else limit,
                 owned=owned and entry.policy.on_error != "skip",
                 caller=self._person,

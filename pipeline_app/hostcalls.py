@@ -223,15 +223,19 @@ def _described(preset: Preset, person: Person) -> Json:
 async def _file(person: Person, gate: Gate, id: str) -> Json | None:
     """Returns one of the person's own files as Open WebUI's ``FileModel`` has it; None when it is not there."""
     row = await _own_file(person, gate, id)
-    return None if row is None else _file_data(row)
+    if row is None:
+        return None
+    async with gate():
+        text = await in_database(row.text)
+    return row.to_wire(text)
 
 
 async def _files(person: Person, gate: Gate, skip: int, limit: int) -> Json:
     """Returns ``{"items": [...], "total"}`` of the person's own files, the newest first."""
 
     def read() -> Json:
-        rows = File.objects.filter(user_id=person.id)
-        return {"items": [_file_data(row) for row in rows[skip : skip + limit]], "total": rows.count()}
+        rows = File.objects.stored().filter(user_id=person.id)
+        return {"items": [row.to_wire() for row in rows[skip : skip + limit]], "total": rows.count()}
 
     async with gate():
         return await in_database(read)
@@ -259,7 +263,7 @@ async def _stream(person: Person, gate: Gate, id: str) -> AsyncIterator[str]:
 
 def _piece(row: File, offset: int, length: int) -> str:
     try:
-        with row.content.storage.open(str(row.content.name), "rb") as content:
+        with row.open() as content:
             content.seek(offset)
             return base64.b64encode(content.read(length)).decode()
     except OSError:
@@ -271,7 +275,7 @@ async def _own_file(person: Person, gate: Gate, id: str) -> File | None:
     if key is None:
         return None
     async with gate():
-        return await in_database(File.objects.filter(pk=key, user_id=person.id).first)
+        return await in_database(File.objects.stored().filter(pk=key, user_id=person.id).first)
 
 
 async def _needed_file(person: Person, gate: Gate, id: str) -> File:
@@ -279,20 +283,6 @@ async def _needed_file(person: Person, gate: Gate, id: str) -> File:
     if row is None:
         raise RequestError(f"The caller has no file {id!r}.")
     return row
-
-
-def _file_data(row: File) -> Json:
-    return {
-        "id": str(row.pk),
-        "user_id": str(row.user_id),
-        "hash": row.sha256 or None,
-        "filename": row.name,
-        "path": f"uploads/{row.pk}",
-        "data": {},
-        "meta": {**row.meta, "name": row.name, "content_type": row.content_type or None, "size": row.size},
-        "created_at": int(row.created_at.timestamp()),
-        "updated_at": int(row.updated_at.timestamp()),
-    }
 
 
 def _uuid(text: str) -> uuid.UUID | None:

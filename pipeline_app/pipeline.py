@@ -11,7 +11,7 @@ import uuid
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from pipeline_app import wire
+from pipeline_app import news, wire
 from pipeline_app.answer import Head, Piece, Reader, Transcript, delta_of
 from pipeline_app.context import Caller, context_of, metadata_of
 from pipeline_app.errors import FunctionError, RunStopped
@@ -98,6 +98,8 @@ class Chat:
             await pass_on(self.reader.finish())
             messages = await self._leave(tell)
             await channel.send(self._ending(messages, held))
+            if self.record.background:
+                self.record.answer = self._completion(messages)
 
         try:
             await self._recorded(answer)
@@ -144,9 +146,10 @@ class Chat:
         task = Task(
             "pipe",
             body,
-            {**self.context, "id": pipe.id},
+            await self.filters.tokens.context({**self.context, "id": pipe.id}, pipe.code, "pipe"),
             pipe.set_valves("pipe"),
             self.caller.person.valves_of(pipe, "pipe"),
+            ask=self.record.ask,
             time_limit=pipe.policy.time_limit("pipe"),
             first_limit=pipe.policy.time_limit("first_chunk"),
             caller=self.caller.person,
@@ -261,7 +264,16 @@ class Chat:
             if not outlet.cancelled() and (error := outlet.exception()) is not None:
                 self.record.fail(error)
         self.filters.release()
+        if self.functions.listened:
+            self.record.news = news.of_chat(self.record, self.context["metadata"], self._said())
         self.record.end()
+
+    def _said(self) -> Any:
+        """Returns the content of the first choice, as the outlets left it where they have spoken."""
+        outlet = self._outlet
+        if outlet is not None and not outlet.cancelled() and outlet.exception() is None:
+            return outlet.result()[0].get("content")
+        return self.transcript.shown_text()
 
     # --- the answer ----------------------------------------------------------------------------
 
@@ -301,8 +313,9 @@ class Chat:
             ]
             for choice in answer["choices"]:
                 choice.pop("delta", None)
-            if reader.usage is not None:
-                answer["usage"] = reader.usage
+            usage = reader.usage or transcript.usage
+            if usage is not None:
+                answer["usage"] = usage
             elif "usage" not in answer and self.usage_wanted:
                 answer["usage"] = self._estimate()
         events = [e for e in transcript.events if not (changed and e.get("type") in CARRY_TEXT)]
@@ -323,7 +336,7 @@ class Chat:
             pieces += self.reader.finish()
         elif held is not None:
             pieces = held
-        usage = self.reader.usage or (self._estimate() if self.usage_wanted else None)
+        usage = self.reader.usage or self.transcript.usage or (self._estimate() if self.usage_wanted else None)
         if usage is not None:
             pieces.append({**wire.chunk(head.id, head.created, head.model, {}), "choices": [], "usage": usage})
         if held is None and changed and messages is not None:

@@ -289,7 +289,7 @@ def described(functions: Functions, model: Json, pipe: Entry | None, preset: Pre
         for f in sorted(functions.filters, key=lambda f: f.id)
         if f.toggle and (f.is_global or f.id in attached)
     ]
-    entry["actions"] = [_shown(action) for action in actions_of(functions, preset)]
+    entry["actions"] = [button for action in actions_of(functions, preset) for button in buttons(action)]
     return entry
 
 
@@ -300,9 +300,34 @@ def actions_of(functions: Functions, preset: Preset | None) -> list[Entry]:
     return sorted(found, key=lambda e: e.order)
 
 
+def actions_for(functions: Functions, person: Person) -> list[tuple[Entry, list[str]]]:
+    """Returns the actions that a person may trigger, in order, each with the models that it is attached to."""
+    usable = [preset for preset in functions.presets.values() if preset.is_active and preset.open_to(person)]
+    found = []
+    for action in sorted((e for e in functions.entries.values() if e.kind == "action"), key=lambda e: e.order):
+        models = sorted(preset.id for preset in usable if action.id in preset.actions)
+        if action.is_global or models or person.is_admin:
+            found.append((action, models))
+    return found
+
+
 def _shown(entry: Entry) -> Json:
     icon = (entry.manifest.get("frontmatter") or {}).get("icon_url") or entry.manifest.get("icon")
     return {"id": entry.id, "name": entry.name, "description": entry.description, "icon": icon}
+
+
+def buttons(action: Entry) -> list[Json]:
+    """Returns what an action offers: itself, or each of its sub-actions as ``{id}.{sub}``."""
+    whole = _shown(action)
+    return [
+        {
+            "id": f"{action.id}.{part['id']}",
+            "name": str(part.get("name") or f"{action.name} ({part['id']})"),
+            "description": str(part.get("description") or action.description),
+            "icon": str(part["icon_url"]) if part.get("icon_url") else whole["icon"],
+        }
+        for part in action.manifest.get("actions") or ()
+    ] or [whole]
 
 
 def _info(preset: Preset) -> Json:

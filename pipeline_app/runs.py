@@ -7,6 +7,7 @@ import logging
 import threading
 import time
 import uuid
+from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import Any
 
@@ -15,12 +16,16 @@ from django.db import DatabaseError, transaction
 from django.utils import timezone
 
 from functions_app.fields import storable
+from functions_app.system_events import Told, publish
+from pipeline_app.asking import Questions
 from pipeline_app.database import in_database
-from pipeline_app.errors import FunctionError, RunStopped, SandboxLimit
-from pipeline_app.models import ApiKey, Destination, Run, Trip, Usage
+from pipeline_app.errors import FunctionError, RequestError, RunStopped, SandboxLimit
+from pipeline_app.models import ApiKey, Destination, Letter, Presence, Run, RunEvent, Trip, Usage
+from pipeline_app.models.presence import this_process
 from pipeline_app.runners.base import Code, Outcome, Runner, Task
 from pipeline_app.snapshot import Person
 from pipeline_app.usage import Tally
+from pipeline_app.worker.answers import Event
 
 logger = logging.getLogger(__name__)
 
@@ -34,6 +39,8 @@ STOP_SECONDS = 1.0
 """How long a stopped request may take to end by itself before it is cancelled where it stands."""
 END_SECONDS = 5.0
 """How long whoever stops a request waits for its end after that."""
+LEFT_SECONDS = 1.0
+"""How long a function goes on that was asking something when its client left: it may end in its own way."""
 
 running: dict[uuid.UUID, Record] = {}
 """The requests of this process that run functions now."""
@@ -49,17 +56,22 @@ class Record:
         "_calls",
         "_clock",
         "_task",
+        "answer",
+        "background",
         "error",
         "id",
         "kind",
         "model",
+        "news",
         "outcome",
         "person",
+        "questions",
         "request_id",
         "started",
         "steps",
         "stopped",
         "stopping",
+        "written",
     )
 
     def __init__(self, person: Person, request_id: str, kind: str, model: str) -> None:
@@ -77,6 +89,15 @@ class Record:
         """Who stopped it; empty when nobody did."""
         self.stopping = False
         """Whether no call may begin any more."""
+        self.questions: Questions | None = None
+        """What its functions ask the client; None when it can't be asked."""
+        self.background = False
+        self.answer: Json | None = None
+        """What it answered, where that is kept."""
+        self.written = False
+        """Whether its row is there while it goes on."""
+        self.news: Told | None = None
+        """What Event functions are told of it."""
         self._calls: set[str] = set()
         self._task: asyncio.Task[Any] | None = None
 
@@ -97,6 +118,16 @@ class Record:
             self.outcome = Run.Outcome.CANCELLED
         else:
             self.fail(error)
+
+    @property
+    def ask(self) -> Callable[[Json], Awaitable[Any]] | None:
+        """What answers ``__event_call__`` in its hooks; None when nobody can be asked."""
+        return self.questions.ask if self.questions is not None else None
+
+    @property
+    def age(self) -> float:
+        """The seconds since it began."""
+        return time.perf_counter() - self._clock
 
     def begin(self, task: Task) -> None:
         """Notes that a call begins. Raises ``RunStopped`` when the run was stopped before."""
@@ -119,6 +150,34 @@ class Record:
             if not task.done():  # it waits for something else: a place, a worker, a client that does not read
                 task.cancel()
                 await asyncio.wait({task}, timeout=END_SECONDS)
+
+    async def listen(self, tell: Callable[[Event], object]) -> None:
+        """Lets functions ask the client, who hears of it through ``tell``; other processes may bring the answers."""
+        self.questions = Questions(self.id, tell)
+        await self.announce()
+
+    async def announce(self) -> None:
+        """Writes the row of a run that other processes are to know of while it goes on. Raises ``TooManyRuns``."""
+        self.written = True
+        try:
+            await in_database(self._write_start)
+        except asyncio.CancelledError:
+            self.abandon()
+            raise
+
+    def abandon(self) -> None:
+        """Ends a run whose work was cancelled before it began, and so left nothing but a row."""
+        if self._task is None and self.written:
+            self.outcome = Run.Outcome.CANCELLED
+            self.end()
+
+    async def left(self) -> None:
+        """Takes note that the client has gone. A function that asks it something is told, and has a moment to end."""
+        if self.questions is None or not self.questions.waiting:
+            return
+        self.questions.leave()
+        if self._task is not None and not self._task.done():
+            await asyncio.wait({self._task}, timeout=LEFT_SECONDS)
 
     def step(
         self, code: Code, hook: str, outcome: Outcome, error: FunctionError | None = None, *, waited: float = 0.0
@@ -179,21 +238,23 @@ class Record:
         self.error = str(getattr(error, "message", None) or error)[:ERROR_LENGTH]
 
     def end(self) -> None:
-        """Hands the record over for writing, when any function ran."""
+        """Hands the record over for writing, when any function ran or its row is there already."""
         running.pop(self.id, None)
-        if self.steps:
-            log.add(self, (time.perf_counter() - self._clock) * 1000)
+        if self.questions is not None:
+            self.questions.leave()
+        if self.steps or self.written:
+            log.add(self, self.age * 1000)
 
     def to_wire(self, *, inside: bool) -> Json:
         """Returns the run so far, as clients see it."""
-        wire = self.row((time.perf_counter() - self._clock) * 1000).to_wire(inside=inside)
+        wire = self.row(self.age * 1000).to_wire(inside=inside)
         return {**wire, "outcome": "running", "error": None}
 
     def row(self, wall_ms: float) -> Run:
         return Run(
             id=self.id,
             request_id=self.request_id[:64],
-            user_id=self.person.id,
+            user_id=self.person.id or None,
             model=storable(self.model)[:300],
             kind=self.kind,
             outcome=self.outcome,
@@ -201,7 +262,43 @@ class Record:
             steps=self.steps,
             started_at=datetime.fromtimestamp(self.started, tz=timezone.get_default_timezone()),
             wall_ms=round(wall_ms, 3),
+            background=self.background,
+            process=this_process() if self.written else "",
+            answer=self.answer,
         )
+
+    def _write_start(self) -> None:
+        row = self.row(0.0)
+        row.outcome = Run.Outcome.RUNNING
+        with transaction.atomic():
+            most = settings.FUNCTIONS_BACKGROUND_RUNS
+            own = Run.objects.under_way().filter(user_id=self.person.id, background=True)
+            if self.background and own.count() >= most:
+                raise TooManyRuns(most)
+            row.save(force_insert=True)
+
+
+class TooManyRuns(RequestError):
+    """A person has as many background runs as they may have at once."""
+
+    status = 429
+    type = "rate_limit_error"
+
+    def __init__(self, most: int) -> None:
+        super().__init__(
+            f"You have {most} background runs already, as many as there may be at once (FUNCTIONS_BACKGROUND_RUNS). "
+            "Wait for one to end, or stop one.",
+            param="background",
+            code="too_many_runs",
+            headers={"Retry-After": "5"},
+        )
+
+
+def under_way(named: str, may: Callable[[Person, str], bool], person: Person) -> list[Record]:
+    """Returns the running requests that an id names, the run's own or else the request's, if the person may."""
+    own = [record for record in list(running.values()) if may(person, record.person.id)]
+    found = [record for record in own if named == str(record.id)]
+    return found or [record for record in own if named == record.request_id]
 
 
 class RunLog:
@@ -238,7 +335,10 @@ class RunLog:
                 sums = self._tally.rows()
             try:
                 with transaction.atomic():
-                    Run.objects.bulk_create([record.row(wall_ms) for record, wall_ms in waiting], batch_size=500)
+                    fresh = [record.row(wall_ms) for record, wall_ms in waiting if not record.written]
+                    Run.objects.bulk_create(fresh, batch_size=500)
+                    Run.objects.finish([record.row(wall_ms) for record, wall_ms in waiting if record.written])
+                    publish(record.news for record, _ in waiting if record.news is not None)
                     Usage.objects.put(sums)
                     for key_id, when in used.items():
                         moment = datetime.fromtimestamp(when, tz=timezone.get_default_timezone())
@@ -256,7 +356,10 @@ class RunLog:
         """Keeps the tables at their size, now and then."""
         if time.monotonic() - self._pruned > 600:
             self._pruned = time.monotonic()
+            Run.objects.bury()
             Run.objects.prune(settings.FUNCTIONS_RUN_DAYS, settings.FUNCTIONS_RUN_ROWS)
+            for left in (RunEvent.objects, Letter.objects, Presence.objects):
+                left.prune()
             for rows in (Usage.objects, Destination.objects, Trip.objects):
                 rows.prune(settings.FUNCTIONS_RUN_DAYS)
 

@@ -27,8 +27,12 @@ from django.utils.module_loading import import_string
 from functions_app import generation
 from functions_app.policy import Policy
 from functions_app.runtime import Scope
+from pipeline_app import leaving
+from pipeline_app.background import Backgrounds
 from pipeline_app.database import in_database
+from pipeline_app.dispatch import Dispatcher
 from pipeline_app.hostcalls import HostCalls
+from pipeline_app.mailbox import Mailbox
 from pipeline_app.models import Trip
 from pipeline_app.pipes import Catalog
 from pipeline_app.runners.base import Code, Runner
@@ -60,6 +64,8 @@ class Engine:
         self._runner: Runner | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self.catalog = Catalog(lambda: self.runner)
+        self.mailbox = Mailbox(lambda: self.runner)
+        self.backgrounds = Backgrounds(lambda: self.runner)
 
     @property
     def runner(self) -> Runner:
@@ -102,24 +108,45 @@ class Engine:
         if old is not None and runner is not None and not old.is_closed():
             await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(runner.close(), old))
 
+    def _leave(self) -> None:
+        """Ends background runs as soon as the server is told to stop: who follows them would hold it up."""
+
+        def close() -> None:
+            closing = asyncio.ensure_future(self.backgrounds.close())
+            _noting.add(closing)
+            closing.add_done_callback(_noting.discard)
+
+        self.loop.call_soon_threadsafe(close)
+
     @asynccontextmanager
     async def serving(self) -> AsyncIterator[None]:
         """Holds while the server runs: takes its loop, keeps writing runs, watches generations; then stops all."""
         await self._move_to(asyncio.get_running_loop())
+        self.backgrounds.closing = False
         await self.runner.open()
+        dispatcher = Dispatcher(lambda: self.runner)
+        await dispatcher.starts()
+        deliveries = asyncio.create_task(dispatcher.run(), name="event dispatcher")
         tasks = [
             asyncio.create_task(snapshot.watch(), name="generation watch"),
             asyncio.create_task(log.keep_writing(), name="run writer"),
             asyncio.create_task(destinations.keep_writing(), name="destination writer"),
+            asyncio.create_task(self.mailbox.keep_looking(), name="mailbox"),
         ]
         # What is loaded by now stays: looking through it again and again cost a tenth of all CPU time.
         gc.collect()
         gc.freeze()
         gc.set_threshold(10_000, 20, 50)
         try:
-            yield
+            await dispatcher.started()
+            with leaving.told(self._leave):
+                yield
         finally:
             gc.unfreeze()
+            await self.backgrounds.close()
+            deliveries.cancel()
+            await asyncio.wait({deliveries})
+            await dispatcher.stops()
             if self._runner is not None:
                 await self._runner.close()
             if _noting:
@@ -127,6 +154,7 @@ class Engine:
             for task in tasks:
                 task.cancel()
             await asyncio.wait(tasks)
+            await dispatcher.stopped()
             with self._lock:
                 self._loop = self._runner = None
 
@@ -171,8 +199,13 @@ def _note_trip(opening: Opening) -> None:
     task.add_done_callback(_noting.discard)
 
 
-def code_of(version: FunctionVersion) -> Code:
-    """Returns a version, saved or not, as runners know it."""
+def code_of(version: FunctionVersion, epoch: str | None = None) -> Code:
+    """Returns a version, saved or not, as runners know it.
+
+    ``epoch`` is another than that of the installation, for code that is loaded aside; the database is not asked then.
+    """
+    if epoch is None:
+        epoch = generation.epoch() + version.function.epoch
     return Code(
         version.function_id,
         version.number,
@@ -181,7 +214,7 @@ def code_of(version: FunctionVersion) -> Code:
         Policy.resolve(version.function.policy, settings.FUNCTIONS_POLICY),
         version.manifest or {},
         version.pk,
-        generation.epoch() + version.function.epoch,
+        epoch,
     )
 
 
@@ -198,6 +231,11 @@ class ServerRuntime:
 
     def validate(self, version: FunctionVersion, scope: Scope, values: dict[str, Any]) -> dict[str, Any]:
         return engine.wait_for(engine.runner.validate(code_of(version), scope, values))
+
+    def check(self, version: FunctionVersion) -> dict[str, Any]:
+        from pipeline_app.checking import check
+
+        return engine.wait_for(check(engine.runner, code_of(version, "check")))
 
     def options(self, version: FunctionVersion, scope: Scope, user: User | None) -> dict[str, Any] | None:
         told = user.to_wire() if user is not None else None

@@ -20,9 +20,10 @@ from django.conf import settings
 from django.utils import timezone
 
 from functions_app import generation
-from functions_app.fields import Sealed, UndecryptableValves
-from functions_app.models import Function, FunctionVersion, Model, User, UserValves, Valves
+from functions_app.models import FilterSwitches, Function, FunctionVersion, Model, User, UserValves
 from functions_app.policy import Policy
+from functions_app.valves import Rules
+from pipeline_app.configured import Row, opened, read_all, ruled
 from pipeline_app.database import in_database
 from pipeline_app.errors import FunctionUnavailable
 from pipeline_app.models import ApiKey
@@ -32,6 +33,7 @@ logger = logging.getLogger(__name__)
 
 PEOPLE_KEPT = 10_000
 STRANGERS_KEPT = 1_000
+NOTHING_SET = Row("", {}, "", {}, {})
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +48,11 @@ class Entry:
     created: int
     description: str
     valves: dict[str, Any] = field(repr=False)
+    """What an admin set, within the rules, with what the rules fix."""
     valves_error: str = ""
+    user_rules: Rules = field(default_factory=dict, repr=False)
+    serves: bool = True
+    """Whether it is active; others are only made one by one (``dispatch``)."""
 
     @property
     def manifest(self) -> dict[str, Any]:
@@ -70,7 +76,10 @@ class Entry:
         return hook in self.manifest["hooks"]
 
     def set_valves(self, hook: str) -> dict[str, Any]:
-        """Returns the values an admin set. Raises ``FunctionUnavailable`` when they can't be decrypted."""
+        """Returns the values an admin set.
+
+        Raises ``FunctionUnavailable`` when they can't be decrypted, or when a rule allows none that there is.
+        """
         if self.valves_error:
             raise FunctionUnavailable(self.id, hook, self.valves_error)
         return self.valves
@@ -108,6 +117,8 @@ class Functions:
     filters: tuple[Entry, ...]
     """All active filters in the order they run."""
     epoch: str = ""
+    listened: bool = False
+    """Whether an Event function is active."""
 
     def active(self, function_id: str, kind: str) -> Entry | None:
         entry = self.entries.get(function_id)
@@ -130,6 +141,8 @@ class Person:
     default_filters: dict[str, Any] = field(default_factory=dict)
     permissions: frozenset[str] = field(default_factory=frozenset, repr=False)
     """Django's permissions, as ``app.codename``; left empty for admins, who have all."""
+    ruled: dict[str, tuple[Entry, dict[str, Any], str]] = field(default_factory=dict, repr=False)
+    """User valves within an admin's rules as they were found for an entry, and why there are none."""
 
     # What DRF's classes ask of request.user.
     is_authenticated = True
@@ -153,13 +166,22 @@ class Person:
     def valves_of(self, entry: Entry, hook: str) -> dict[str, Any] | None:
         """Returns what this user set for a function; None when it has no user valves.
 
-        Raises ``FunctionUnavailable`` when they can't be decrypted.
+        What an admin's rules do not allow is as if it were not set, and what they fix is there. Raises
+        ``FunctionUnavailable`` when they can't be decrypted, or when a rule allows none that there is.
         """
         if entry.manifest.get("user_valves") is None:
             return None
         if entry.id in self.user_valves_errors:
             raise FunctionUnavailable(entry.id, hook, self.user_valves_errors[entry.id])
-        return self.user_valves.get(entry.id, {})
+        if not entry.user_rules:
+            return self.user_valves.get(entry.id, {})
+        found = self.ruled.get(entry.id)
+        if found is None or found[0] is not entry:
+            values = self.user_valves.get(entry.id, {})
+            found = self.ruled[entry.id] = (entry, *ruled(entry.manifest["user_valves"], values, entry.user_rules))
+        if found[2]:
+            raise FunctionUnavailable(entry.id, hook, found[2])
+        return found[1]
 
 
 class Snapshot:
@@ -168,7 +190,7 @@ class Snapshot:
     def __init__(self) -> None:
         self._functions = Functions(b"", {}, {}, ())
         self._loaded = False
-        self._ciphers: dict[str, tuple[str, dict[str, Any], str]] = {}
+        self._valves: dict[str, Row] = {}
         self._people: OrderedDict[str, Person] = OrderedDict()
         self._strangers: OrderedDict[str, None] = OrderedDict()
         self._people_token: bytes | None = None
@@ -248,7 +270,7 @@ class Snapshot:
     def _read_functions(self, token: bytes, old: Functions) -> Functions:
         epoch = generation.epoch()
         if epoch != old.epoch:
-            old, self._ciphers = Functions(b"", {}, {}, ()), {}
+            old, self._valves = Functions(b"", {}, {}, ()), {}
         rows = list(
             Function.objects.active().only(
                 "id", "name", "kind", "live_id", "is_global", "created_at", "meta", "policy", "epoch"
@@ -257,7 +279,7 @@ class Snapshot:
         held = {function_id: entry.code for function_id, entry in old.entries.items()}
         fresh: list[Any] = [row.live_id for row in rows if row.id not in held or held[row.id].version != row.live_id]
         versions = {v.pk: v for v in FunctionVersion.objects.filter(pk__in=fresh)}
-        valves = self._read_valves()
+        self._valves = read_all(self._valves)
         entries: dict[str, Entry] = {}
         for row in rows:
             policy = Policy.resolve(row.policy, settings.FUNCTIONS_POLICY)
@@ -269,7 +291,9 @@ class Snapshot:
             else:
                 was = held[row.id]
                 code = Code(row.id, was.number, was.sha256, was.source, policy, was.manifest, was.version, own)
-            values, error = valves.get(row.id, ({}, ""))
+            _, values, error, rules, user_rules = self._valves.get(row.id, NOTHING_SET)
+            if rules and not error:
+                values, error = ruled(code.manifest.get("valves"), values, rules)
             entries[row.id] = Entry(
                 id=row.id,
                 name=row.name,
@@ -280,23 +304,11 @@ class Snapshot:
                 description=str((row.meta or {}).get("description") or ""),
                 valves=values,
                 valves_error=error,
+                user_rules=user_rules,
             )
         filters = sorted((e for e in entries.values() if e.kind == Function.Kind.FILTER), key=lambda e: e.order)
-        return Functions(token, entries, self._read_presets(), tuple(filters), epoch)
-
-    def _read_valves(self) -> dict[str, tuple[dict[str, Any], str]]:
-        """Returns values and error by function id; only rows whose ciphertext changed are decrypted."""
-        kept: dict[str, tuple[str, dict[str, Any], str]] = {}
-        for function_id, sealed in Valves.objects.values_list("function_id", "values"):
-            if (held := self._ciphers.get(function_id)) and held[0] == sealed.token:
-                kept[function_id] = held
-                continue
-            values, error = _opened(sealed)
-            if error:
-                logger.error("Valves of function %s: %s", function_id, error)
-            kept[function_id] = (sealed.token, values, error)
-        self._ciphers = kept
-        return {function_id: (values, error) for function_id, (_, values, error) in kept.items()}
+        listened = any(entry.kind == Function.Kind.EVENT for entry in entries.values())
+        return Functions(token, entries, self._read_presets(), tuple(filters), epoch, listened)
 
     @staticmethod
     def _read_presets() -> dict[str, Preset]:
@@ -354,20 +366,12 @@ class Snapshot:
         return person_of(key.user, key)
 
 
-def _opened(sealed: Sealed) -> tuple[dict[str, Any], str]:
-    """Returns the values that are set, and why they can't be read when they can't."""
-    try:
-        return {name: value for name, value in sealed.open().items() if value is not None}, ""
-    except UndecryptableValves as error:
-        return {}, str(error)
-
-
 def person_of(user: User, key: ApiKey | None = None) -> Person:
     """Returns a user as requests know them; without a key, with all rights of their own."""
     values: dict[str, dict[str, Any]] = {}
     errors: dict[str, str] = {}
     for function_id, sealed in UserValves.objects.filter(user=user).values_list("function_id", "values"):
-        values[function_id], error = _opened(sealed)
+        values[function_id], error = opened(sealed)
         if error:
             errors[function_id] = error
     return Person(
@@ -380,6 +384,7 @@ def person_of(user: User, key: ApiKey | None = None) -> Person:
         expires_at=key.expires_at if key else None,
         user_valves=values,
         user_valves_errors=errors,
+        default_filters=FilterSwitches.objects.of(user),
         permissions=frozenset() if user.is_superuser else frozenset(user.get_all_permissions()),
     )
 

@@ -84,3 +84,15 @@ class Frames:
         """Returns the end of a stream that failed: an error frame, which official clients raise, and the end mark."""
         body = wire.error(error.message, error.type, param=error.param, code=error.code)
         return wire.frame(body) + wire.DONE
+
+
+class Objects:
+    """What an action says: an event as ``{"event": ...}``, any other object as it is."""
+
+    def encode(self, pieces: list[Json]) -> bytes:
+        """Returns the frames of some objects."""
+        return b"".join(wire.frame({"event": p} if isinstance(p, Event) else p) for p in pieces)
+
+    def error(self, error: RequestError) -> bytes:
+        """Returns the end of a stream that failed, with the end mark."""
+        return wire.frame(wire.error(error.message, error.type, param=error.param, code=error.code)) + wire.DONE

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from functions_app.fields import UndecryptableValves
+from functions_app.models import FunctionVersion, Valves
+from functions_app.roles import ACTIVATE, CONFIGURE
+from functions_app.runtime import InvalidValves, Scope
+from functions_app.valves import Rules, broken_rules, restored, too_deep
 from pipeline_app.answer import Head, Reader, Transcript
+from pipeline_app.configured import ruled
 from pipeline_app.context import CONSUMED, Caller, context_of, metadata_of
-from pipeline_app.errors import Busy, FunctionError, SandboxLimit, WorkerDied
+from pipeline_app.errors import Busy, FunctionError, FunctionUnavailable, RequestError, SandboxLimit, WorkerDied
 from pipeline_app.events import Channel
+from pipeline_app.oauth import Tokens
 from pipeline_app.runners.base import Code, Outcome, Runner, Task
 from pipeline_app.runs import Record
 from pipeline_app.snapshot import Person
@@ -37,6 +45,10 @@ class Given:
     valves: Json = field(default_factory=dict)
     user_valves: Json | None = None
     answers: list[Any] = field(default_factory=list)
+    ask: Callable[[Json], Awaitable[Any]] | None = None
+    """Who is asked when the answers are used up, instead of that."""
+    profile: bool = False
+    """Whether to tell where the hook spends its time; watching makes it slower."""
 
 
 class Trial:
@@ -66,7 +78,7 @@ class Trial:
         self._ready = 0.0
 
     async def run(self) -> Json:
-        """Returns ``{"result", "events", "calls", "logs", "error", "timing", "run"}``.
+        """Returns ``{"result", "events", "calls", "logs", "error", "timing", "run"}``, and ``profile`` if asked for.
 
         A function that fails is an answer with ``error``. Raises ``RunStopped``, and ``Busy`` when the call found
         no place.
@@ -88,7 +100,7 @@ class Trial:
                     self.record.step(self.code, self.hook, outcome, error, waited=self._ready - started)
         finally:
             self.record.end()
-        return {
+        told = {
             "result": result,
             "events": self.events,
             "calls": self.calls,
@@ -97,6 +109,9 @@ class Trial:
             "timing": {name: self.record.steps[-1][name] for name in ("queue_ms", "wall_ms", "cpu_ms", "memory_mb")},
             "run": str(self.record.id),
         }
+        if self.given.profile:
+            told["profile"] = outcome.profile or []
+        return told
 
     def _task(self) -> Task:
         given, code, person = self.given, self.code, self.caller.person
@@ -113,7 +128,7 @@ class Trial:
         return Task(
             self.hook,
             body if self.hook != "stream" or isinstance(body, list) else [body],
-            {**context_of(self.caller, metadata, given.model), "id": code.function_id},
+            {**context_of(self.caller, metadata, given.model), "id": code.function_id, "profile": given.profile},
             given.valves,
             given.user_valves,
             self._emit,
@@ -132,13 +147,18 @@ class Trial:
         self._tell({"event": event})
 
     async def _ask(self, question: Json) -> Any:
-        call = {**question, "answer": next(self._answers, False)}
+        nobody = object()
+        answer = next(self._answers, nobody)
+        if answer is nobody:
+            answer = await self.given.ask(question) if self.given.ask is not None else False
+        call = {**question, "answer": answer}
         self.calls.append(call)
         self._tell({"call": call})
         return call["answer"]
 
     async def _call(self) -> tuple[Any, Outcome]:
         task = self._task()
+        task.context = await Tokens(self.caller.person).context(task.context, self.code, self.hook)
         worker = await self.runner.prepare(self.code)
         self._ready = time.perf_counter()
         try:
@@ -178,6 +198,81 @@ class Trial:
             if failure is not None and failure.outcome is None:
                 failure.outcome = stream.outcome
         return reader.whole if reader.whole is not None else transcript.message(), stream.outcome
+
+
+def has_hook(manifest: Json, hook: str) -> bool:
+    """Whether a function has a hook that can be tried, as its manifest says."""
+    hooks = manifest["hooks"]
+    if hook == "pipes":
+        return manifest.get("pipes") is not None
+    return hook in hooks or (hook == "action" and "run" in hooks)
+
+
+def over(stored: Json, given: Json | None) -> Json:
+    """Returns stored values with those given for this call over them; null means the code's own default."""
+    return {name: value for name, value in {**stored, **(given or {})}.items() if value is not None}
+
+
+def valves_to_try(version: FunctionVersion, given: Json | None, person: Person) -> Json:
+    """Returns the valves of a try of a stored version. Raises ``FunctionUnavailable`` when they can't be read.
+
+    A try that sees what administrators set could hand out secrets that nobody is ever shown. Code that nobody let
+    serve could do so by itself, and published code with other valves beside the stored ones, such as another address
+    for a key. So the first is for who may publish, the second for who may configure, too; others begin from nothing.
+    """
+    if version.state not in (FunctionVersion.State.LIVE, FunctionVersion.State.RETIRED):
+        allowed = person.can(ACTIVATE)
+    else:
+        allowed = not given or person.can(CONFIGURE) or person.can(ACTIVATE)
+    row = Valves.objects.filter(function=version.function_id).first()
+    try:
+        stored = row.values if row is not None and allowed else {}
+    except UndecryptableValves as error:
+        raise FunctionUnavailable(version.function_id, "load", str(error)) from None
+    return _within(version, "valves", stored, given, row.rules if row else {}, person)
+
+
+def user_valves_to_try(version: FunctionVersion, given: Json | None, person: Person) -> Json | None:
+    """Returns the caller's own valves for a try of a stored version; None when it has none to set, as far as is known.
+
+    Raises ``FunctionUnavailable`` when they can't be read.
+    """
+    function_id = version.function_id
+    if given is None and version.manifest and version.manifest.get("user_valves") is None:
+        return None
+    if function_id in person.user_valves_errors:
+        raise FunctionUnavailable(function_id, "load", person.user_valves_errors[function_id])
+    rules = Valves.objects.filter(function=function_id).values_list("user_rules", flat=True).first() or {}
+    return _within(version, "user_valves", person.user_valves.get(function_id, {}), given, rules, person)
+
+
+def _within(
+    version: FunctionVersion, scope: Scope, stored: Json, given: Json | None, rules: Rules, person: Person
+) -> Json:
+    """Returns what is stored, within administrators' rules, and over it what is given for this call.
+
+    What is given keeps to the rules too, unless the caller may change them. A mask stands for the stored secret.
+    """
+    live = version.function.live
+    schema = (version.manifest or (live.manifest if live is not None else None) or {}).get(scope)
+    held, problem = ruled(schema, stored, rules)
+    if problem:
+        raise FunctionUnavailable(version.function_id, "load", problem)
+    if not given:
+        return held
+    wanted, errors = restored(schema, given, stored) if not too_deep(given) else (given, [])
+    errors = errors or ([] if person.can(CONFIGURE) else broken_rules(wanted, rules))
+    if errors:
+        refused = InvalidValves([{"loc": [scope, *error["loc"]], "msg": error["msg"]} for error in errors])
+        raise RequestError(str(refused), param=scope, code="invalid_valves")
+    # An empty text that is given for a secret is meant: it is for this call only.
+    sent = {name: value if value in ("", None) else wanted.get(name) for name, value in given.items()}
+    if person.can(CONFIGURE):
+        return over(held, sent)
+    held, problem = ruled(schema, over(stored, sent), rules)
+    if problem:
+        raise FunctionUnavailable(version.function_id, "load", problem)
+    return held
 
 
 def _told(error: FunctionError) -> Json:

@@ -18,6 +18,7 @@ from django.test import Client
 
 from functions_app.runtime import RequirementError
 from pipeline_app.runners import environments
+from tests.provider import Provider
 from tests.servers import Server, migrated_database
 
 
@@ -131,6 +132,14 @@ def start_server(tmp_path, base_packages, empty_database) -> Iterator[Callable[.
 def server(start_server) -> Server:
     """A real server with a data folder of its own; ``server.url``, ``server.manage("create_api_key", "alice")``."""
     return start_server()
+
+
+@pytest.fixture
+def provider(tmp_path) -> Iterator[Provider]:
+    """A real OpenID provider on loopback; ``start_server(**provider.environment)`` lets people sign in through it."""
+    running = Provider(tmp_path / "provider")
+    yield running
+    running.stop()
 
 
 # --- Real PostgreSQL and Redis, where they answer --------------------------------------------------------

@@ -198,3 +198,14 @@ from django.conf import settings
 names = "DEBUG ALLOWED_HOSTS CACHES CACHE_URL FUNCTIONS_POLICY FUNCTIONS_IMPORTS FUNCTIONS_MAX_BODY FUNCTIONS_THROTTLE LOG_FORMAT"
 print({name: getattr(settings, name) for name in names.split()}, settings.DATABASES["default"]["ENGINE"])
 """
+
+
+# --- Findings of checks -------------------------------------------------------------------------------
+
+
+def test_the_table_of_findings_is_that_of_the_code():
+    from pipeline_app.worker.checking.findings import CODES
+
+    section = DOCS["api.md"].split("## Checking code")[1].split("\n## ")[0]
+    rows = re.findall(r"^\| `([a-z-]+)` \| (error|warning|info) \| (.+) \|$", section, re.MULTILINE)
+    assert rows == [(code, kind.severity, kind.meaning) for code, kind in CODES.items()]

@@ -22,6 +22,7 @@ from django.urls import Resolver404, ResolverMatch, get_resolver
 from django.utils.module_loading import import_string
 
 from pipeline_app.api.base import error_body, failure, oversized
+from pipeline_app.api.incoming import Incoming
 from webui_functions.http10 import ends_with_the_connection
 
 logger = logging.getLogger(__name__)
@@ -44,6 +45,17 @@ def _match(path: str) -> ResolverMatch:
     return _remembered_match(path) if len(path) < 200 else get_resolver().resolve(path)
 
 
+def _reads_by_itself(scope: Any) -> bool:
+    """Whether the view of a request reads the body by itself (``AsyncAPIView.reads_body``)."""
+    if scope["method"] != "POST":
+        return False
+    try:
+        match = _match(scope["path"].removeprefix(scope.get("root_path") or ""))
+    except Resolver404:
+        return False
+    return getattr(getattr(match.func, "cls", None), "reads_body", False)
+
+
 class APIHandler:
     """Serves one HTTP request after the other. A client that goes away cancels its view."""
 
@@ -58,20 +70,24 @@ class APIHandler:
         self._chain = chain
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        limit = settings.FUNCTIONS_MAX_BODY
+        incoming = Incoming(receive, _length(scope)) if _reads_by_itself(scope) else None
         try:
-            body = await _read(receive, limit, _length(scope))
+            body = b"" if incoming else await _read(receive, settings.FUNCTIONS_MAX_BODY, _length(scope))
         except _Left:
             return
         request = ASGIRequest(scope, BytesIO(body or b""))
         request._body = body or b""  # Django's own cache of the body
         request.body_refused = body is None  # type: ignore[attr-defined]  # answered by the view, behind its middleware
+        request.incoming = incoming  # type: ignore[attr-defined]
         task = asyncio.current_task()
         assert task is not None
         state = _State(task)
-        watcher = asyncio.ensure_future(state.watch(receive))
+        # While a view reads by itself, it is the one who hears that the client left.
+        watcher = None if incoming else asyncio.ensure_future(state.watch(receive))
         try:
             response = await self._chain(request)
+            if incoming and not await incoming.drain(DRAINED_MOST):
+                response.headers["Connection"] = "close"
             await _send(response, send, state, old=scope.get("http_version") == "1.0")
         except asyncio.CancelledError:
             if not state.left:
@@ -79,7 +95,8 @@ class APIHandler:
             task.uncancel()
         finally:
             state.answered = True
-            watcher.cancel()
+            if watcher:
+                watcher.cancel()
 
     async def _view(self, request: ASGIRequest) -> HttpResponseBase:
         try:

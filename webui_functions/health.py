@@ -7,41 +7,54 @@ from typing import Any
 from django.conf import settings
 from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
-from rest_framework.exceptions import PermissionDenied
 from rest_framework.request import Request
 
 from functions_app import generation
 from functions_app.policy import is_enough
+from functions_app.roles import AUDIT
 from pipeline_app.api.base import AsyncAPIView, json_response
+from pipeline_app.api.openapi import describe
+from pipeline_app.api.shapes.health import LIVES, READY
 from pipeline_app.database import in_database
 from pipeline_app.runtime import engine
 from pipeline_app.snapshot import snapshot
 
 
-async def healthz(request: HttpRequest) -> HttpResponse:
-    """The process answers; nothing else is looked at."""
-    return json_response({"status": True})
+class LivesView(AsyncAPIView):
+    """``GET /healthz``: the process answers; nothing else is looked at."""
+
+    is_open = True
+
+    @describe("Whether the process lives", answer=LIVES)
+    async def get(self, request: Request) -> HttpResponse:
+        return json_response({"status": True})
 
 
-async def readyz(request: HttpRequest) -> HttpResponse:
-    """200 when requests can be served: the database answers, migrations are applied, functions are isolated enough."""
-    checks: dict[str, Any] = {}
-    ready = True
-    try:
-        missing = await in_database(_missing_migrations)
-        checks["database"] = "ok"
-        checks["migrations"] = "ok" if not missing else f"{missing} not applied: run manage.py migrate"
-        ready = not missing
-    except Exception as error:  # any driver's way of saying that the database is not there
-        checks["database"] = f"{type(error).__name__}: the database does not answer"
-        ready = False
-    checks["generations"] = snapshot.publication_error or type(generation.publication()).__name__
-    isolation, isolated = _isolation()
-    checks.update(isolation)
-    ready = ready and isolated
-    return json_response({"status": ready, "checks": checks}, 200 if ready else 503)
+class ReadyView(AsyncAPIView):
+    """``GET /readyz``: 200 when requests can be served: the database answers, migrations are applied, functions are
+    isolated enough."""
+
+    is_open = True
+
+    @describe("Whether requests can be served", answer=READY, also={503: READY})
+    async def get(self, request: Request) -> HttpResponse:
+        checks: dict[str, Any] = {}
+        ready = True
+        try:
+            missing = await in_database(_missing_migrations)
+            checks["database"] = "ok"
+            checks["migrations"] = "ok" if not missing else f"{missing} not applied: run manage.py migrate"
+            ready = not missing
+        except Exception as error:  # any driver's way of saying that the database is not there
+            checks["database"] = f"{type(error).__name__}: the database does not answer"
+            ready = False
+        checks["generations"] = snapshot.publication_error or type(generation.publication()).__name__
+        isolation, isolated = _isolation()
+        checks.update(isolation)
+        ready = ready and isolated
+        return json_response({"status": ready, "checks": checks}, 200 if ready else 503)
 
 
 def _isolation() -> tuple[dict[str, Any], bool]:
@@ -62,9 +75,11 @@ def _missing_migrations() -> int:
 
 
 class MetricsView(AsyncAPIView):
-    """Prometheus' text format, for administrators' keys: it names functions."""
+    """``GET /metrics``: figures in Prometheus' text format. They name functions."""
 
+    scope = "functions"
+    permissions = {"GET": (AUDIT,)}
+
+    @describe("Figures for Prometheus", answer={"type": "string"}, content="text/plain")
     async def get(self, request: Request) -> HttpResponse:
-        if not self.person.is_admin:
-            raise PermissionDenied("Metrics are for administrators.")
         return HttpResponse(generate_latest(), content_type=CONTENT_TYPE_LATEST)

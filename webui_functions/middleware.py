@@ -5,13 +5,16 @@ from __future__ import annotations
 import re
 import uuid
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractContextManager
 from typing import Any
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from django.conf import settings
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
+from django.utils.functional import SimpleLazyObject
 
+from functions_app.acting import ADMIN, OAUTH, acting_as
 from webui_functions.observability import request_id
 
 _SANE = re.compile(r"[A-Za-z0-9._-]{1,64}").fullmatch
@@ -81,3 +84,31 @@ class SecurityHeadersMiddleware(_Middleware):
     def after(self, request: HttpRequest, response: HttpResponseBase) -> None:
         for name, value in self._headers.items():
             response.headers.setdefault(name, value)
+
+
+class ActingMiddleware:
+    """Whoever is logged in is the actor of what the request changes (``functions_app.acting``)."""
+
+    sync_capable = True
+    async_capable = True
+
+    def __init__(self, get_response: Callable[[HttpRequest], Any]) -> None:
+        self.get_response = get_response
+        if iscoroutinefunction(get_response):
+            markcoroutinefunction(self)
+
+    def __call__(self, request: HttpRequest) -> Any:
+        if iscoroutinefunction(self):
+            return self.__acall__(request)
+        with self._acting(request):
+            return self.get_response(request)
+
+    async def __acall__(self, request: HttpRequest) -> HttpResponseBase:
+        with self._acting(request):
+            response: HttpResponseBase = await self.get_response(request)
+            return response
+
+    @staticmethod
+    def _acting(request: HttpRequest) -> AbstractContextManager[None]:
+        source = OAUTH if request.path_info.startswith("/account/") else ADMIN
+        return acting_as(SimpleLazyObject(lambda: request.user), source)

@@ -70,6 +70,9 @@ INSTALLED_APPS = [
     "drf_spectacular",
     "drf_spectacular_sidecar",
     "corsheaders",
+    "allauth",
+    "allauth.account",
+    "allauth.socialaccount",
 ]
 
 MIDDLEWARE = [
@@ -81,6 +84,8 @@ MIDDLEWARE = [
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "allauth.account.middleware.AccountMiddleware",
+    "webui_functions.middleware.ActingMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
@@ -156,6 +161,47 @@ LOGIN_URL = "admin:login"
 FUNCTIONS_EVERYBODY = env.list("FUNCTIONS_EVERYBODY", default=["functions_app.use_function"])
 AUTHENTICATION_BACKENDS = ["django.contrib.auth.backends.ModelBackend", "functions_app.backends.EverybodyBackend"]
 
+# Signing in through an OpenID provider; off until issuer and client are set. All of allauth's own pages are closed:
+# the few there are, are those in pipeline_app/account.
+OIDC_ISSUER = env.str("OIDC_ISSUER", default="")
+OIDC_CLIENT_ID = env.str("OIDC_CLIENT_ID", default="")
+OIDC_CLIENT_SECRET = env.str("OIDC_CLIENT_SECRET", default="")
+# How the provider is called on the button.
+OIDC_NAME = env.str("OIDC_NAME", default="OpenID")
+OIDC_SCOPES = env.str("OIDC_SCOPES", default="openid email profile")
+# What becomes of people who are not known here: active, pending (an admin lets them in) or refuse.
+OIDC_NEW_USERS = env.str("OIDC_NEW_USERS", default="active")
+# Whether a local user who is not staff is taken for the person with the same address, if the provider verified it.
+OIDC_LINK_BY_EMAIL = env.bool("OIDC_LINK_BY_EMAIL", default=False)
+if OIDC_ISSUER and OIDC_CLIENT_ID:
+    INSTALLED_APPS.append("allauth.socialaccount.providers.openid_connect")
+ACCOUNT_ADAPTER = "functions_app.signin.AccountAdapter"
+ACCOUNT_SIGNUP_FIELDS = ["username*", "email"]
+ACCOUNT_LOGIN_METHODS = {"username"}
+ACCOUNT_EMAIL_VERIFICATION = "none"
+ACCOUNT_UNIQUE_EMAIL = False
+SOCIALACCOUNT_ADAPTER = "functions_app.signin.SocialAdapter"
+SOCIALACCOUNT_EMAIL_VERIFICATION = "none"
+SOCIALACCOUNT_EMAIL_REQUIRED = False
+SOCIALACCOUNT_EMAIL_AUTHENTICATION_AUTO_CONNECT = True
+# Tokens are kept encrypted, in functions_app.models.OAuthToken.
+SOCIALACCOUNT_STORE_TOKENS = False
+SOCIALACCOUNT_REQUESTS_TIMEOUT = 10
+SOCIALACCOUNT_PROVIDERS: dict[str, Any] = {
+    "openid_connect": {
+        "OAUTH_PKCE_ENABLED": True,
+        "APPS": [
+            {
+                "provider_id": "oidc",
+                "name": OIDC_NAME,
+                "client_id": OIDC_CLIENT_ID,
+                "secret": OIDC_CLIENT_SECRET,
+                "settings": {"server_url": OIDC_ISSUER, "scope": OIDC_SCOPES.split()},
+            }
+        ],
+    }
+}
+
 # --- Language and time ------------------------------------------------------------------------
 
 LANGUAGE_CODE = "en-us"
@@ -173,20 +219,19 @@ REST_FRAMEWORK: dict[str, Any] = {
     "DEFAULT_THROTTLE_CLASSES": ["pipeline_app.api.throttles.KeyThrottle"],
     "EXCEPTION_HANDLER": "pipeline_app.api.base.error_response",
     "UNAUTHENTICATED_USER": None,
-    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "DEFAULT_SCHEMA_CLASS": "pipeline_app.api.schema.Description",
 }
 SPECTACULAR_SETTINGS: dict[str, Any] = {
     "TITLE": "webui-functions",
+    "DESCRIPTION": "Stores, checks and serves single-file Python functions behind an OpenAI-compatible API.",
     "VERSION": "0.1.0",
-    "SERVE_INCLUDE_SCHEMA": True,
-    "SWAGGER_UI_DIST": "SIDECAR",
-    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
-    "REDOC_DIST": "SIDECAR",
+    "OAS_VERSION": "3.1.0",
+    "POSTPROCESSING_HOOKS": ["pipeline_app.api.schema.named_components"],
 }
 # Origins whose pages may call the API from a browser; closed by default.
 CORS_ALLOWED_ORIGINS = env.list("CORS_ALLOWED_ORIGINS", default=[])
 CORS_ALLOW_ALL_ORIGINS = env.bool("CORS_ALLOW_ALL_ORIGINS", default=False)
-CORS_EXPOSE_HEADERS = ["X-Request-ID", "X-Run-ID", "Retry-After"]
+CORS_EXPOSE_HEADERS = ["X-Request-ID", "X-Run-ID", "Retry-After", "ETag"]
 
 # --- Functions --------------------------------------------------------------------------------
 
@@ -213,8 +258,19 @@ FUNCTIONS_POLICY: dict[str, Any] = env.json("FUNCTIONS_POLICY", default={})
 FUNCTIONS_IMPORTS: dict[str, Any] = env.json("FUNCTIONS_IMPORTS", default={})
 # Largest request body in bytes; what goes beyond it is refused while it is read.
 FUNCTIONS_MAX_BODY = env.int("FUNCTIONS_MAX_BODY", default=20 * 1024 * 1024)
+# The largest upload in MB; a body with a file in it has this limit instead.
+FUNCTIONS_FILE_MB = env.float("FUNCTIONS_FILE_MB", default=100.0)
+# Which uploads are taken: types such as "image/*" and "text/plain", endings such as ".pdf"; empty means all.
+FUNCTIONS_FILE_TYPES = env.list("FUNCTIONS_FILE_TYPES", default=[])
+# What the files of one user may take together in MB; 0 means no limit.
+FUNCTIONS_FILES_PER_USER_MB = env.float("FUNCTIONS_FILES_PER_USER_MB", default=1000.0)
 # Requests per key, such as "120/min"; empty means no throttle. Counted in memory, per process.
 FUNCTIONS_THROTTLE = env.str("FUNCTIONS_THROTTLE", default="")
+# Hosts that code may be loaded from although their addresses are not public: host, host:port, *.domain, address or
+# network. A name reaches private addresses only; this machine itself is allowed by its address.
+FUNCTIONS_LOAD_FROM = env.list("FUNCTIONS_LOAD_FROM", default=[])
+# Seconds that a request to publish a version waits for it; what takes longer goes on by itself.
+FUNCTIONS_PUBLISH_SECONDS = env.float("FUNCTIONS_PUBLISH_SECONDS", default=10.0)
 # Seconds that the model list of a manifold pipe is fresh; after it, the last good list is served while a new one
 # is fetched.
 FUNCTIONS_MODEL_LIST_SECONDS = env.float("FUNCTIONS_MODEL_LIST_SECONDS", default=60.0)
@@ -222,6 +278,11 @@ FUNCTIONS_MODEL_LIST_SECONDS = env.float("FUNCTIONS_MODEL_LIST_SECONDS", default
 FUNCTIONS_RUN_SECONDS = env.float("FUNCTIONS_RUN_SECONDS", default=1.0)
 FUNCTIONS_RUN_DAYS = env.int("FUNCTIONS_RUN_DAYS", default=30)
 FUNCTIONS_RUN_ROWS = env.int("FUNCTIONS_RUN_ROWS", default=100_000)
+# Seconds that a function waits for the client's answer to a question.
+FUNCTIONS_ANSWER_SECONDS = env.float("FUNCTIONS_ANSWER_SECONDS", default=300.0)
+# Background runs that one person may have at once, and the MB that are kept of what one says.
+FUNCTIONS_BACKGROUND_RUNS = env.int("FUNCTIONS_BACKGROUND_RUNS", default=8)
+FUNCTIONS_BACKGROUND_MB = env.float("FUNCTIONS_BACKGROUND_MB", default=16.0)
 # Base packages and functions' own sets of requirements.
 FUNCTIONS_ENVIRONMENTS = Path(env.str("FUNCTIONS_ENVIRONMENTS", default=str(DATA_DIR / "environments"))).resolve()
 

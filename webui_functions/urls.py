@@ -11,10 +11,11 @@ from webui_functions import health
 
 urlpatterns = [
     path("", include("pipeline_app.api.urls")),
+    path("", include("pipeline_app.account.urls")),
     path("", RedirectView.as_view(pattern_name="admin:index"), name="home"),
-    path("healthz", health.healthz, name="healthz"),
-    path("health", health.healthz, name="health"),
-    path("readyz", health.readyz, name="readyz"),
+    path("healthz", health.LivesView.as_view(), name="healthz"),
+    path("health", health.LivesView.as_view(), name="health"),
+    path("readyz", health.ReadyView.as_view(), name="readyz"),
     path("metrics", health.MetricsView.as_view(), name="metrics"),
     path("admin/isolation/", admin.site.admin_view(isolation_page), name="admin-isolation"),
     path("admin/", admin.site.urls),

@@ -14,10 +14,10 @@ from django.urls import URLPattern, reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from functions_app import generation
+from functions_app import generation, roles
 from functions_app.admin import pages
 from functions_app.admin.policy import may_change_policy, policy_page
-from functions_app.admin.valves import may_configure, valves_page
+from functions_app.admin.valves import may_configure, rules_page, valves_page
 from functions_app.admin.versions import publish, version_page, versions_page
 from functions_app.forms import FunctionForm
 from functions_app.models import Function, FunctionVersion, User
@@ -45,9 +45,29 @@ class FunctionAdmin(_Admin):
 
     # --- Who may ---------------------------------------------------------------------------------
 
+    # Of Django's own four permissions only view and change are asked for: who writes functions also makes and
+    # deletes them.
+
+    def has_module_permission(self, request: HttpRequest) -> bool:
+        return self.has_view_permission(request)
+
+    def has_view_permission(self, request: HttpRequest, obj: Function | None = None) -> bool:
+        return roles.has(request.user, roles.VIEW, roles.AUTHOR)
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return roles.has(request.user, roles.AUTHOR)
+
+    def has_change_permission(self, request: HttpRequest, obj: Function | None = None) -> bool:
+        return roles.has(request.user, roles.AUTHOR)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Function | None = None) -> bool:
+        """One that is switched on is taken away only by who may switch it off."""
+        may = roles.has(request.user, roles.AUTHOR)
+        return may and (obj is None or not obj.is_active or self.has_publish_permission(request))
+
     def has_publish_permission(self, request: HttpRequest) -> bool:
         """Whether this person may let versions serve and turn the switches."""
-        return request.user.has_perm("functions_app.publish_function")
+        return roles.has(request.user, roles.ACTIVATE)
 
     # --- The list --------------------------------------------------------------------------------
 
@@ -221,6 +241,7 @@ class FunctionAdmin(_Admin):
             pages.page(self, "versions/", partial(versions_page, self), "versions"),
             pages.page(self, "versions/<int:number>/", partial(version_page, self), "version"),
             pages.page(self, "valves/", partial(valves_page, self), "valves"),
+            pages.page(self, "valves/rules/", partial(rules_page, self), "rules"),
             pages.page(self, "policy/", partial(policy_page, self), "policy"),
             *(pages.page(self, added.route, partial(added.view, self), added.name) for added in pages.added),
             *super().get_urls(),

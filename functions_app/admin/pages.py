@@ -78,7 +78,7 @@ def render(
     return TemplateResponse(request, f"admin/functions_app/function/{template}", full)
 
 
-def admin_form(form: Any, heading: str | None = None) -> AdminForm:
-    """Returns a plain form in the admin's dress."""
+def admin_form(form: Any, heading: str | None = None, groups: Any = None) -> AdminForm:
+    """Returns a plain form in the admin's dress: one set of fields, or ``groups`` of headings with options."""
     names = [name for name in form.fields if not form.fields[name].widget.is_hidden]
-    return AdminForm(form, [(heading, {"fields": names})], {})
+    return AdminForm(form, groups or [(heading, {"fields": names})], {})

@@ -9,6 +9,7 @@ from django.contrib import messages
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 
+from functions_app import roles
 from functions_app.admin import pages
 from functions_app.policy_form import PolicyForm
 
@@ -24,7 +25,7 @@ NOT_HELD = (
 
 def may_change_policy(request: HttpRequest) -> bool:
     """Whether this person holds the policy's own permission."""
-    return request.user.has_perm("functions_app.change_policy")
+    return roles.has(request.user, roles.SET_POLICY)
 
 
 def policy_page(admin: FunctionAdmin, request: HttpRequest, object_id: str) -> HttpResponse:

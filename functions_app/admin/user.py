@@ -1,20 +1,34 @@
-"""People. Staff who are no superusers can't make themselves one, nor touch those who are."""
+"""People. Staff can't give themselves more rights, nor get them by touching those who have more."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
+from django.contrib.auth.admin import GroupAdmin as DjangoGroupAdmin
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
+from django.contrib.auth.models import Group
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
+from functions_app import roles
 from functions_app.models import User
 
 if TYPE_CHECKING:
     _Admin = DjangoUserAdmin[User]
 else:
     _Admin = DjangoUserAdmin
+
+
+admin.site.unregister(Group)
+
+
+@admin.register(Group)
+class GroupAdmin(DjangoGroupAdmin):
+    """Groups: who may change them chooses their names, and only superusers what they may."""
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Group | None = None) -> Any:
+        return () if request.user.is_superuser else ("permissions",)
 
 
 @admin.register(User)
@@ -47,4 +61,4 @@ class UserAdmin(_Admin):
         super().delete_queryset(request, queryset)
 
     def _may_touch(self, request: HttpRequest, obj: User | None) -> bool:
-        return obj is None or not obj.is_superuser or bool(request.user.is_superuser)
+        return obj is None or roles.covers(request.user, obj)

@@ -11,10 +11,12 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
 
+from functions_app import configuration, roles
 from functions_app.admin import pages
 from functions_app.fields import UndecryptableValves
 from functions_app.models import Function, Valves
-from functions_app.runtime import InvalidValves, LoadError, get_runtime
+from functions_app.rules_form import SCOPES, RulesForm
+from functions_app.runtime import InvalidValves, LoadError
 from functions_app.valves import properties, secret_fields
 from functions_app.valves_form import ValvesForm, form_class
 
@@ -28,7 +30,7 @@ else:
 
 def may_configure(request: HttpRequest) -> bool:
     """Whether this person may set valves."""
-    return request.user.has_perm("functions_app.change_valves")
+    return roles.has(request.user, roles.CONFIGURE)
 
 
 @admin.register(Valves)
@@ -66,7 +68,7 @@ class ValvesAdmin(_Admin):
 
     def has_delete_permission(self, request: HttpRequest, obj: Valves | None = None) -> bool:
         # Valves go with their function, so whoever may delete that may delete them.
-        return request.user.has_perm("functions_app.delete_function")
+        return roles.has(request.user, roles.AUTHOR)
 
 
 def valves_page(admin: FunctionAdmin, request: HttpRequest, object_id: str) -> HttpResponse:
@@ -76,11 +78,16 @@ def valves_page(admin: FunctionAdmin, request: HttpRequest, object_id: str) -> H
     function = pages.function_or_404(object_id)
     schema = _schema(function)
     if not schema:
-        return pages.render(admin, request, function, "form.html", "Valves", empty=_nothing(function))
+        links = _links(function, "rules") if _schema(function, "user_valves") else []
+        return pages.render(admin, request, function, "form.html", "Valves", empty=_nothing(function), links=links)
     row = Valves.objects.filter(function=function).select_related("changed_by").first()
     stored, notes = _stored(row)
-    resolved, more = _resolved(function, request, schema)
-    made = form_class(resolved, stored, row.rules if row else None)
+    rules = row.rules if row else {}
+    user = request.user if request.user.is_authenticated else None
+    assert function.live is not None
+    function.live.function = function
+    resolved, problem = configuration.schema_for(function.live, "valves", user, {})
+    made = form_class(resolved, stored, rules)
     if request.method == "POST":
         form = made(request.POST)
         if form.is_valid() and _set(function, form, request):
@@ -99,14 +106,65 @@ def valves_page(admin: FunctionAdmin, request: HttpRequest, object_id: str) -> H
         "Valves",
         adminform=pages.admin_form(form),
         form=form,
-        notes=notes + more,
+        notes=[*notes, problem] if problem else notes,
+        links=_links(function, "rules"),
         changed=row,
     )
 
 
-def _schema(function: Function) -> Any:
+def rules_page(admin: FunctionAdmin, request: HttpRequest, object_id: str) -> HttpResponse:
+    """Shows and sets the rules on the valves of a function, and on those of its users."""
+    if not may_configure(request):
+        raise PermissionDenied
+    function = pages.function_or_404(object_id)
+    manifest = (function.live.manifest if function.live else None) or {}
+    schemas = {scope: manifest.get(scope) for scope in SCOPES}
+    row = Valves.objects.filter(function=function).select_related("changed_by").first()
+    stored = {"valves": row.rules if row else {}, "user_valves": row.user_rules if row else {}}
+    form = RulesForm(schemas, stored, request.POST if request.method == "POST" else None)
+    if not form.groups:
+        return pages.render(admin, request, function, "form.html", "Rules", empty=_nothing(function))
+    if request.method == "POST" and form.is_valid() and _set_rules(function, form, request):
+        admin.log_change(request, function, "Changed the rules on its valves.")
+        messages.success(request, f"The rules on the valves of “{function}” were set.")
+        return HttpResponseRedirect(request.path)
+    return pages.render(
+        admin,
+        request,
+        function,
+        "form.html",
+        "Rules",
+        adminform=pages.admin_form(form, groups=form.groups),
+        form=form,
+        links=_links(function, "valves"),
+        intro="A rule narrows what may be set, without a change of the code. It holds for the API too.",
+        changed=row,
+    )
+
+
+def _set_rules(function: Function, form: RulesForm, request: HttpRequest) -> bool:
+    """Sets the rules that the form says; returns False with the errors on the form when they can't be."""
+    by = request.user if request.user.is_authenticated else None
+    schemas = (function.live.manifest if function.live else None) or {}
+    given = {scope: rules for scope, rules in form.given().items() if schemas.get(scope) is not None}
+    try:
+        Valves.objects.set_rules(function, given, by)
+    except InvalidValves as error:
+        form.explain(error.errors)
+    except (LoadError, ValidationError) as error:
+        form.add_error(None, error.messages if isinstance(error, ValidationError) else str(error))
+    return not form.errors
+
+
+def _links(function: Function, to: str) -> list[tuple[str, str]]:
+    """Returns the link from one of the two pages to the other."""
+    label = "Valves" if to == "valves" else "Rules on valves"
+    return [(label, reverse(f"admin:functions_app_function_{to}", args=[quote(function.pk)]))]
+
+
+def _schema(function: Function, scope: str = "valves") -> Any:
     """Returns the schema that the live version had at its inspection; None when there is nothing to set."""
-    schema = (function.live.manifest or {}).get("valves") if function.live else None
+    schema = (function.live.manifest or {}).get(scope) if function.live else None
     return schema if properties(schema) else None
 
 
@@ -123,27 +181,11 @@ def _stored(row: Valves | None) -> tuple[dict[str, Any], list[str]]:
         return {}, [f"{error} Until then this form starts from the defaults, and saving it replaces what was set."]
 
 
-def _resolved(function: Function, request: HttpRequest, schema: Any) -> tuple[Any, list[str]]:
-    """Returns the schema with the options that the function computes; the plain one when that fails."""
-    live, user = function.live, request.user
-    if live is None or not _has_dynamic_options(schema):
-        return schema, []
-    try:
-        return get_runtime().options(live, "valves", user if user.is_authenticated else None) or schema, []
-    except LoadError as error:
-        return schema, [f"The choices that the function offers could not be had: {error}"]
-
-
-def _has_dynamic_options(schema: Any) -> bool:
-    hints = (prop.get("input") for prop in properties(schema).values())
-    return any(isinstance(hint, dict) and isinstance(hint.get("options"), str) for hint in hints)
-
-
 def _set(function: Function, form: ValvesForm, request: HttpRequest) -> bool:
     """Sets what the form says; returns False with the errors on the form when the function's model refuses it."""
     by = request.user if request.user.is_authenticated else None
     try:
-        Valves.objects.set_values(function, form.values(), by)
+        Valves.objects.set_values(function, form.values(), by, anew=True)
     except InvalidValves as error:
         form.explain(error.errors)
     except (LoadError, ValidationError) as error:

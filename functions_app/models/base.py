@@ -1,4 +1,5 @@
-"""What all our rows share: changes that every process hears of, and text that every database can store."""
+"""What all our rows share: changes that every process and Event functions hear of, and text that every database can
+store."""
 
 from __future__ import annotations
 
@@ -9,12 +10,13 @@ from django.core.exceptions import ValidationError
 from django.db import models, transaction
 
 from functions_app import generation
+from functions_app.telling import telling
 
 M_co = TypeVar("M_co", bound=models.Model, covariant=True)
 
 
 class WatchedQuerySet(models.QuerySet[M_co]):
-    """A queryset whose bulk changes, which send no signals, replace the generation in the same transaction."""
+    """A queryset whose bulk changes, which send no signals, are told of in the same transaction as single ones are."""
 
     def _changed(self, names: Collection[str] = ()) -> None:
         model: Any = self.model
@@ -23,14 +25,19 @@ class WatchedQuerySet(models.QuerySet[M_co]):
 
     def update(self, **kwargs: Any) -> int:
         self._for_write = True
-        with transaction.atomic(using=self.db):
+        with transaction.atomic(using=self.db), telling(self.model, self.db, self.all(), columns=kwargs):
             rows = super().update(**kwargs)
             self._changed(kwargs)
         return rows
 
     def bulk_create(self, objs: Iterable[Any], *args: Any, **kwargs: Any) -> list[Any]:
         self._for_write = True
-        with transaction.atomic(using=self.db):
+        objs = list(objs)
+        there = self.model._base_manager.using(self.db).filter(pk__in=[row.pk for row in objs if row.pk is not None])
+        with (
+            transaction.atomic(using=self.db),
+            telling(self.model, self.db, there, lambda: [row.pk for row in objs if row.pk is not None]),
+        ):
             made = super().bulk_create(objs, *args, **kwargs)
             self._changed()
         return made
@@ -56,7 +63,22 @@ class WatchedQuerySet(models.QuerySet[M_co]):
     update.alters_data = True  # type: ignore[attr-defined]
 
 
-class WatchedModel(models.Model):
+class ToldModel(models.Model):
+    """A row whose changes Event functions may be told of (``functions_app.stories``)."""
+
+    class Meta:
+        abstract = True
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        # In the transaction of the change; post_save, which is sent after Django's own, is in it too.
+        using = kwargs.get("using") or self._state.db
+        with transaction.atomic(using=using, savepoint=False):
+            there = None if self._state.adding else type(self)._base_manager.using(using).filter(pk=self.pk)
+            with telling(type(self), using, there, lambda: [self.pk], kwargs.get("update_fields")):
+                super().save(*args, **kwargs)
+
+
+class WatchedModel(ToldModel):
     """A row whose changes matter to processes that serve requests.
 
     ``generation_half`` names the half of ``functions_app.generation`` it belongs to; a change of
@@ -68,11 +90,6 @@ class WatchedModel(models.Model):
 
     class Meta:
         abstract = True
-
-    def save(self, *args: Any, **kwargs: Any) -> None:
-        # post_save is sent after Django's own transaction; the token must be in the change's.
-        with transaction.atomic(using=kwargs.get("using") or self._state.db, savepoint=False):
-            super().save(*args, **kwargs)
 
 
 def check_text(text: object, what: str) -> str:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 import secrets
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
@@ -13,7 +15,7 @@ from django.db import IntegrityError, models, transaction
 from django.db.models import Q
 from django.utils import timezone
 
-from functions_app import frontmatter, generation
+from functions_app import frontmatter, generation, roles
 from functions_app.fields import TolerantJSONField
 from functions_app.models.base import WatchedModel, WatchedQuerySet, check_text
 from functions_app.policy import Policy
@@ -55,6 +57,14 @@ def clean_name(value: object) -> str:
     return text
 
 
+class VersionConflict(Exception):
+    """An edit began from a version that is not the one to begin from any more; ``current`` is, None without any."""
+
+    def __init__(self, current: FunctionVersion | None) -> None:
+        super().__init__("The function was changed since it was read.")
+        self.current = current
+
+
 class FunctionQuerySet(WatchedQuerySet["Function"]):
     """Which functions, by what is asked of them."""
 
@@ -73,7 +83,7 @@ class FunctionQuerySet(WatchedQuerySet["Function"]):
         """
         if not user.is_active:
             return self.none()
-        if user.has_perm("functions_app.view_function") or user.has_perm("functions_app.change_function"):
+        if roles.has(user, roles.VIEW, roles.AUTHOR):
             return self
         return self.filter(Q(is_active=True, live__isnull=False) | Q(owner_id=user.pk))
 
@@ -94,23 +104,58 @@ class FunctionQuerySet(WatchedQuerySet["Function"]):
         load leaves the function with a broken version and nothing live. Raises ``ValidationError`` for
         an id that is taken or unusable and for a source that can't be stored.
         """
-        from functions_app.models.version import clean_source
+        version = self.first_version(id, name, source, author, meta=meta, note=note)
+        function = self.keep(version)
+        if publish:
+            version.publish()
+            function.refresh_from_db()
+        return function
+
+    def first_version(
+        self,
+        id: str,
+        name: str,
+        source: str,
+        author: User | None = None,
+        *,
+        meta: dict[str, Any] | None = None,
+        note: str = "",
+    ) -> FunctionVersion:
+        """Returns the first version of a function that is yet to be made, which may be ``inspected``; stores nothing.
+
+        Raises ``ValidationError`` as ``create_function`` does.
+        """
+        from functions_app.models.version import FunctionVersion, clean_source
 
         source = clean_source(source)
         function = self.model(id=clean_id(id), meta=meta or {}, owner=author)
         title = frontmatter.read(source).get("title", "")[:NAME_LENGTH]
         function.name = clean_name(name) or clean_name(title) or function.id
+        if self.filter(pk=function.pk).exists():
+            raise _taken(function)
+        version = FunctionVersion(function=function, number=1, source=source, author=author, note=note)
+        version.seal()
+        return version
+
+    def keep(self, version: FunctionVersion, manifest: dict[str, Any] | None = None, *, live: bool = False) -> Function:
+        """Stores a function with its first version, in one transaction, and returns it.
+
+        With a manifest, as ``inspected`` returns it, the version may be ``live`` at once. Raises ``ValidationError``
+        for an id that was taken meanwhile.
+        """
+        function = version.function
         try:
             with transaction.atomic(using=self.db):
+                function.kind = (manifest or {}).get("kind", "")
                 function.save(force_insert=True, using=self.db)
-                version = function.save_source(source, author, note)
+                version.manifest = manifest
+                version.save(force_insert=True, using=self.db)
+                if live and manifest is not None:
+                    version.take_over(function, manifest, timezone.now())
         except IntegrityError:
             if not self.filter(pk=function.pk).exists():
                 raise
-            raise ValidationError(f"The id {function.id!r} is already taken; choose another.", code="taken") from None
-        if publish:
-            version.publish()
-            function.refresh_from_db()
+            raise _taken(function) from None
         return function
 
     def bulk_create(self, objs: Iterable[Any], *args: Any, **kwargs: Any) -> list[Any]:
@@ -165,6 +210,7 @@ class Function(WatchedModel):
 
     class Meta:
         ordering = ["id"]
+        default_permissions = ("view", "change")  # who may change also adds and deletes (functions_app/roles.py)
         permissions = [
             ("use_function", "Can call models and trigger actions"),
             ("publish_function", "Can publish versions and switch functions on and off"),
@@ -206,6 +252,68 @@ class Function(WatchedModel):
         """Returns the version with the highest number; None before the first."""
         return self.versions.order_by("-number").first()
 
+    @property
+    def current(self) -> FunctionVersion | None:
+        """Returns the version that an edit begins from: one that waits to go live, else the live one, else the newest.
+
+        One that is broken does not count while another serves: its author may begin from either.
+        """
+        waiting = self.versions.filter(state__in=["draft", "building"])
+        if self.live is not None:
+            waiting = waiting.filter(number__gt=self.live.number)
+        return waiting.order_by("-number").first() or self.live or self.newest
+
+    def revision(self, version: FunctionVersion | None) -> str:
+        """Returns what every edit changes: the id of a version, and a digest of name and facts after a dot."""
+        facts = json.dumps([self.name, self.meta], sort_keys=True).encode()
+        return f"{version.pk if version is not None else ''}.{hashlib.sha256(facts).hexdigest()[:12]}"
+
+    def edit(
+        self,
+        author: User | None = None,
+        *,
+        source: str | None = None,
+        name: str | None = None,
+        meta: dict[str, Any] | None = None,
+        note: str = "",
+        began_from: Collection[str] = (),
+        publishing: bool = True,
+    ) -> tuple[FunctionVersion | None, dict[str, Any]]:
+        """Saves a source as ``save_source`` does, with the function's name and facts; all of them may be left out.
+
+        ``began_from`` are ids of versions or ``revision``s, one of which has to be that of the current version.
+        Returns the version, None when there is no source at all, and what is yet to change when it is published
+        (``publish(**along)``). Raises ``VersionConflict`` and ``ValidationError``, and then nothing has changed.
+        """
+        along: dict[str, Any] = {}
+        if name and (cleaned := clean_name(name)):
+            along["name"] = cleaned
+        if meta is not None:
+            along["meta"] = meta
+        with transaction.atomic(using=self._state.db):
+            function = self.lock()
+            current = function.current
+            if began_from and not function._begins(current, began_from):
+                raise VersionConflict(current)
+            version = function.save_source(source, author, note) if source is not None else current
+            if not publishing or source is None or version is None or version.state == version.State.LIVE:
+                function.change(**along)
+                along = {}
+        return version, along
+
+    def _begins(self, current: FunctionVersion | None, began_from: Collection[str]) -> bool:
+        newest = self.newest
+        ways = [current] if newest is None or newest.state != newest.State.BROKEN else [current, newest]
+        right = {text for way in ways for text in (str(way.pk) if way is not None else "", self.revision(way))}
+        return not right.isdisjoint(began_from)
+
+    def change(self, **fields: Any) -> None:
+        """Sets and stores these fields; without any, nothing happens."""
+        for name, value in fields.items():
+            setattr(self, name, value)
+        if fields:
+            self.save(update_fields=[*fields, "updated_at"])
+
     def save_source(self, source: str, author: User | None = None, note: str = "") -> FunctionVersion:
         """Makes a draft of ``source`` and returns it; returns the newest version when that has the same source.
 
@@ -228,6 +336,21 @@ class Function(WatchedModel):
     def lock(self) -> Function:
         """Returns the row as it is now, held until the transaction ends. Raises ``DoesNotExist`` when it is gone."""
         return Function.objects.using(self._state.db).select_for_update(of=("self",)).get(pk=self.pk)
+
+    def switch(self, field: str, on: bool | None = None) -> Function:
+        """Turns ``is_active`` or ``is_global``, to the other side unless told which; returns the row as it is then.
+
+        Raises ``ValidationError`` when there is nothing live to switch on.
+        """
+        with transaction.atomic(using=self._state.db):
+            function = self.lock()
+            turned = not getattr(function, field) if on is None else on
+            if field == "is_active" and turned and function.live is None:
+                message = f"Function '{function.id}' has no live version to switch on; publish one first."
+                raise ValidationError(message, code="not_live")
+            if turned != getattr(function, field):
+                function.change(**{field: turned})
+            return function
 
     def effective_policy(self) -> Policy:
         """Returns what the function may do: its own policy over the installation's defaults, under its ceilings."""
@@ -252,3 +375,7 @@ class Function(WatchedModel):
         """
         self.epoch = secrets.token_hex(8)
         self.save(update_fields=["epoch"])
+
+
+def _taken(function: Function) -> ValidationError:
+    return ValidationError(f"The id {function.id!r} is already taken; choose another.", code="taken")

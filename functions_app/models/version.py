@@ -20,7 +20,6 @@ from functions_app.models.base import WatchedModel, WatchedQuerySet, check_text
 from functions_app.models.function import Function
 from functions_app.models.valves import Valves
 from functions_app.runtime import InvalidValves, LoadError, RequirementError, get_runtime
-from functions_app.valves import incompatibilities
 
 NOTE_LENGTH = 500
 
@@ -143,29 +142,32 @@ class FunctionVersion(WatchedModel):
         except ValueError as error:
             raise RequirementError(str(error)) from None
 
-    def publish(self) -> bool:
+    def publish(self, **along: Any) -> bool:
         """Checks this version and lets it serve; returns whether it is the live one now.
 
         Its packages are prepared, its source is inspected and the stored valves are tried against
         its schema, all before anything changes. When that fails the version becomes broken with
         the reason in ``error``, and what was live stays live. A retired version is published in the same way. When a
         later wish to publish another version was fulfilled first, that one stays and this one is
-        retired. Neither outcome touches the function's switch.
+        retired. Neither outcome touches the function's switch. ``along`` are fields of the function, such as its
+        name, that change when this version goes live and not otherwise.
         """
         asked_at = timezone.now()
         with transaction.atomic(using=self._state.db):
-            self.function.lock()
+            function = self.function.lock()
             self.refresh_from_db(fields=["state"])
             if self.state == self.State.LIVE:
+                function.change(**along)
                 return True
             before = self.state if self.state != self.State.BUILDING else self.State.DRAFT
             self._become(self.State.BUILDING, asked_at=asked_at)
         try:
-            manifest = self._inspected()
+            self.function.refresh_from_db(fields=["policy"])
+            manifest = self.inspected()
             served: bool | None = None
             while served is None:
                 seen = self._check_valves(manifest)
-                served = self._go_live(manifest, asked_at, seen)
+                served = self._go_live(manifest, asked_at, seen, **along)
         except (RequirementError, LoadError, InvalidValves, UndecryptableValves) as error:
             return self._break(error)
         except BaseException:
@@ -173,10 +175,12 @@ class FunctionVersion(WatchedModel):
             raise
         return served
 
-    def _inspected(self) -> dict[str, Any]:
-        """Returns the manifest of a version that loads and keeps to its policy."""
+    def inspected(self) -> dict[str, Any]:
+        """Returns the manifest of this version, which need not be saved, when it loads and keeps to its policy.
+
+        Raises ``RequirementError`` and ``LoadError``. Nothing is stored.
+        """
         runtime = get_runtime()
-        self.function.refresh_from_db(fields=["policy"])
         requirements = self.requirements
         runtime.prepare(self)
         manifest = {**runtime.inspect(self), "frontmatter": self.frontmatter, "requirements": requirements}
@@ -194,17 +198,11 @@ class FunctionVersion(WatchedModel):
         return Valves.objects.using(self._state.db).filter(function=self.function_id).first()
 
     def _check_valves(self, manifest: dict[str, Any]) -> datetime | None:
-        """Tries the stored valves against this version; returns when they were set, None when there are none."""
+        """Tries stored valves and rules against this version; returns when they were set, None without any."""
         stored = self._stored_valves()
         if stored is None:
             return None
-        if manifest.get("valves") is not None and stored.values:
-            self.manifest = manifest
-            try:
-                get_runtime().validate(self, "valves", stored.values)
-            except InvalidValves as error:
-                if errors := incompatibilities(error.errors):
-                    raise InvalidValves(errors) from error
+        stored.check_fit(self, manifest)
         return stored.changed_at
 
     def _become(self, state: str, **changes: Any) -> None:
@@ -228,7 +226,9 @@ class FunctionVersion(WatchedModel):
             pk=self.pk, state=self.State.BUILDING, asked_at=asked_at
         ).update(state=state)
 
-    def _go_live(self, manifest: dict[str, Any], asked_at: datetime, valves: datetime | None) -> bool | None:
+    def _go_live(
+        self, manifest: dict[str, Any], asked_at: datetime, valves: datetime | None, **along: Any
+    ) -> bool | None:
         """Moves ``live`` to this version in one transaction. Returns None, having done nothing, when the valves
         were set anew since they were checked."""
         with transaction.atomic(using=self._state.db):
@@ -242,13 +242,24 @@ class FunctionVersion(WatchedModel):
                 error = {"type": "Superseded", "message": message, "line": None, "traceback": None}
                 self._become(self.State.RETIRED, manifest=manifest, error=error)
                 return False
-            if live is not None and live.pk != self.pk:
-                live._become(self.State.RETIRED)
-            self._become(self.State.LIVE, manifest=manifest, error=None)
-            function.live, function.kind = self, manifest["kind"]
-            function.save(update_fields=["live", "kind", "updated_at"])
+            self.take_over(function, manifest)
+            function.change(**along)
         self.function.live, self.function.kind = self, manifest["kind"]
         return True
+
+    def take_over(self, function: Function, manifest: dict[str, Any], asked_at: datetime | None = None) -> None:
+        """Lets this version serve from now on, in place of what serves. ``manifest`` is what ``inspected`` returned.
+
+        The caller's transaction holds the lock on ``function`` and has tried the stored valves. ``asked_at`` is when
+        this was asked for, where ``publish`` didn't write it down.
+        """
+        live = function.live
+        if live is not None and live.pk != self.pk:
+            live._become(self.State.RETIRED)
+        asked = {} if asked_at is None else {"asked_at": asked_at}
+        self._become(self.State.LIVE, manifest=manifest, error=None, **asked)
+        function.live, function.kind = self, manifest["kind"]
+        function.save(update_fields=["live", "kind", "updated_at"])
 
 
 def _refuse(names: Collection[str]) -> None:

@@ -11,6 +11,7 @@ from django.contrib import messages
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 
+from functions_app import roles
 from functions_app.admin import pages
 from functions_app.admin.policy import may_change_policy
 from pipeline_app import usage
@@ -69,8 +70,7 @@ def activity_page(admin: FunctionAdmin, request: HttpRequest, object_id: str) ->
         more=max(0, destinations.count() - SHOWN),
         trips=Trip.objects.filter(function=function.id)[:TRIPS_SHOWN],
         may_restart=admin.has_publish_permission(request),
-        may_see_destinations=request.user.has_perm("pipeline_app.view_destination"),
-        may_see_trips=request.user.has_perm("pipeline_app.view_trip"),
+        may_audit=roles.has(request.user, roles.AUDIT),
     )
 
 

@@ -10,6 +10,7 @@ from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 
+from functions_app import roles
 from functions_app.models import Function
 from functions_app.policy import ISOLATION_LEVELS, Policy, is_enough
 from pipeline_app.runtime import engine
@@ -36,7 +37,7 @@ def too_little(level: str, policy: Policy) -> bool:
 
 def isolation_page(request: HttpRequest) -> HttpResponse:
     """Shows level and layers of this server process, and which functions ask for more."""
-    if not request.user.has_perm("functions_app.view_function"):
+    if not roles.has(request.user, roles.VIEW):
         raise PermissionDenied
     runner = engine.runner
     level, attestation = runner.isolation, runner.attestation

@@ -6,10 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 from django import forms
 from django.contrib import admin, messages
+from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.html import format_html
 
+from functions_app import roles
+from functions_app.models import User
 from pipeline_app.models import ApiKey, Scope
 
 if TYPE_CHECKING:
@@ -33,6 +36,14 @@ class ApiKeyForm(_KeyForm):
         model = ApiKey
         fields = ("user", "label", "scopes", "expires_at")
 
+    issuer: User | None = None
+
+    def clean_user(self) -> User:
+        owner: User = self.cleaned_data["user"]
+        if self.issuer is not None and not roles.covers(self.issuer, owner):
+            raise ValidationError("This person may more than you do, so you cannot make a key for them.")
+        return owner
+
 
 @admin.register(ApiKey)
 class ApiKeyAdmin(_KeyAdmin):
@@ -52,6 +63,15 @@ class ApiKeyAdmin(_KeyAdmin):
 
     def get_readonly_fields(self, request: HttpRequest, obj: ApiKey | None = None) -> tuple[str, ...]:
         return () if obj is None else ("user", *self.readonly_fields)
+
+    def get_form(self, request: HttpRequest, obj: ApiKey | None = None, change: bool = False, **kwargs: Any) -> Any:
+        form = super().get_form(request, obj, change, **kwargs)
+        form.issuer = request.user  # type: ignore[attr-defined]  # of a class made for this request
+        return form
+
+    def has_change_permission(self, request: HttpRequest, obj: ApiKey | None = None) -> bool:
+        # Another scope or date for a key of somebody who may more would be more than one has oneself.
+        return (obj is None or roles.covers(request.user, obj.user)) and super().has_change_permission(request, obj)
 
     def save_model(self, request: HttpRequest, obj: ApiKey, form: Any, change: bool) -> None:
         if change:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest
 from django.template.loader import render_to_string
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -32,6 +34,9 @@ class RunAdmin(WrittenAdmin):
     readonly_fields = (
         "id", "request_id", "started", "kind", "model", "user", "outcome", "wall", "error_text", "steps_table",
     )  # fmt: skip
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Run]:
+        return super().get_queryset(request).defer("answer")  # may be long, and is not shown
 
     @admin.display(description="started", ordering="started_at")
     def started(self, run: Run) -> str:

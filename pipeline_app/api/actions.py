@@ -1,18 +1,27 @@
-"""Actions over HTTP: result, events and errors as JSON."""
+"""Actions over HTTP: which there are, and triggering one, answered by its result, events and errors."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from django.http import HttpResponse
+from django.http.response import HttpResponseBase
 from rest_framework.request import Request
 
+from functions_app.roles import USE
 from pipeline_app.actions import Trigger
 from pipeline_app.api.base import AsyncAPIView, json_response
 from pipeline_app.api.chat import wrong_type
+from pipeline_app.api.openapi import describe
+from pipeline_app.api.shapes.actions import ACTION_LIST, ACTION_REQUEST, RESULT
+from pipeline_app.api.shapes.runs import BEGUN
+from pipeline_app.api.streaming import in_background, streamed
+from pipeline_app.attachments import with_files
 from pipeline_app.errors import RequestError
+from pipeline_app.pipes import actions_for, buttons
 from pipeline_app.runtime import engine
 from pipeline_app.snapshot import snapshot
+from pipeline_app.sse import Objects
 
 Json = dict[str, Any]
 
@@ -22,6 +31,9 @@ def check_action(body: Json) -> Json:
     for name in ("model", "chat_id", "id", "session_id"):
         if not isinstance(body.get(name), str | None):
             raise wrong_type(name, "a string", body[name])
+    for name in ("stream", "interactive", "background"):
+        if not isinstance(body.get(name), bool | None):
+            raise wrong_type(name, "a boolean", body[name])
     messages = body.get("messages")
     if not isinstance(messages, list | None):
         raise wrong_type("messages", "an array", messages)
@@ -31,19 +43,54 @@ def check_action(body: Json) -> Json:
     return body
 
 
-class ActionView(AsyncAPIView):
-    """``POST /api/chat/actions/{id}``: ``{"result", "events"}``."""
+class ActionsView(AsyncAPIView):
+    """``GET /api/chat/actions``: the actions that the caller may trigger, with the models they apply to."""
 
     scope = "actions"
+    permissions = {"GET": (USE,)}
 
-    async def post(self, request: Request, action_id: str) -> HttpResponse:
-        body = check_action(self.body())
+    @describe("The actions that the key may trigger", answer=ACTION_LIST)
+    async def get(self, request: Request) -> HttpResponse:
+        found = actions_for(await snapshot.functions(), self.person)
+        return json_response(
+            {
+                "data": [
+                    {**button, "global": action.is_global, "models": models}
+                    for action, models in found
+                    for button in buttons(action)
+                ]
+            }
+        )
+
+
+class ActionView(AsyncAPIView):
+    """``POST /api/chat/actions/{id}``, or ``{id}.{sub}``: ``{"result", "events"}``, or the same as a stream."""
+
+    scope = "actions"
+    permissions = {"POST": (USE,)}
+
+    @describe(
+        "Trigger an action",
+        body=ACTION_REQUEST,
+        answer=RESULT,
+        frames='{"event": {...}} as they come, then {"result": ...}, then [DONE]',
+        also={202: BEGUN},
+        errors=(400, 404, 409, 413, 500, 502, 503, 504),
+        any_error=True,
+    )
+    async def post(self, request: Request, action_id: str) -> HttpResponseBase:
+        body = await with_files(check_action(self.body()), self.person)
         trigger = Trigger(engine.runner, await snapshot.functions(), self.caller(), action_id, body)
-        run = {"X-Run-ID": str(trigger.record.id)}
+        record, interactive = trigger.record, bool(body.get("interactive"))
         try:
+            if body.get("background"):
+                stream = bool(body.get("stream"))
+                return await in_background(record, trigger.stream, Objects(), interactive=interactive, stream=stream)
+            if body.get("stream"):
+                return await streamed(record, trigger.stream, Objects(), interactive=interactive)
             result = await trigger.run()
         except RequestError as error:
-            error.headers.update(run)
+            error.headers["X-Run-ID"] = str(record.id)
             error.events = trigger.events
             raise
-        return json_response({"result": result, "events": trigger.events}, headers=run)
+        return json_response({"result": result, "events": trigger.events}, headers={"X-Run-ID": str(record.id)})

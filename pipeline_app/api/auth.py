@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.core.exceptions import ImproperlyConfigured
 from django.http import HttpRequest
 from rest_framework import exceptions
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 
+from functions_app import roles
 from pipeline_app.runs import log
 from pipeline_app.snapshot import Person
 
@@ -48,8 +50,7 @@ class KeyAuthentication(BaseAuthentication):
 class HasScope(BasePermission):
     """A key, with the scope that the view names (or with none, which means all), of somebody who may.
 
-    A view with an empty scope takes any key. ``view.permissions`` names Django's permissions by method,
-    of which one is enough.
+    What a view does not declare is refused to everybody, admins too: a door is never open by oversight.
     """
 
     def has_permission(self, request: Request, view: Any) -> bool:
@@ -58,11 +59,21 @@ class HasScope(BasePermission):
             raise exceptions.NotAuthenticated(
                 "You didn't provide an API key. Send it as 'Authorization: Bearer sk-...'."
             )
+        if view.scope is None:
+            raise ImproperlyConfigured(f"{type(view).__name__} declares no scope.")
         if view.scope and not person.may(view.scope):
             raise exceptions.PermissionDenied(
                 f"This API key lacks the scope '{view.scope}'; it has {', '.join(sorted(person.scopes))}."
             )
-        needed: tuple[str, ...] = view.permissions.get(request.method, ())
+        method = "GET" if request.method == "HEAD" else request.method
+        if method == "OPTIONS" or view.handler(method) is None:
+            return True  # tells the methods, or that this is none of them
+        if method not in view.permissions:
+            raise ImproperlyConfigured(f"{type(view).__name__} does not declare who may {method}.")
+        needed: tuple[str, ...] = view.permissions[method]
         if needed and not any(person.can(permission) for permission in needed):
-            raise exceptions.PermissionDenied(f"This needs the permission {' or '.join(map(repr, needed))}.")
+            raise exceptions.PermissionDenied(roles.needed(needed))
+        for permission in view.also_needed.get(method, ()):
+            if not person.can(permission):
+                raise exceptions.PermissionDenied(roles.needed([permission]))
         return True

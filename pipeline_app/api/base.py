@@ -16,6 +16,7 @@ from rest_framework import exceptions
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
+from functions_app.acting import API, acting_as
 from pipeline_app import wire
 from pipeline_app.api.auth import bearer
 from pipeline_app.context import Caller, http_of
@@ -45,6 +46,7 @@ def error_body(
     code: str | None = None,
     headers: dict[str, str] | None = None,
     events: list[Json] | None = None,
+    extra: Json | None = None,
 ) -> HttpResponse:
     """Returns OpenAI's error object with a status; under ``/api/`` Open WebUI's ``detail`` stands beside it."""
     kind = type_ or _TYPES.get(status) or ("server_error" if status >= 500 else "invalid_request_error")
@@ -53,6 +55,7 @@ def error_body(
         body["detail"] = message
     if events:
         body["events"] = events
+    body |= extra or {}
     return json_response(body, status, headers)
 
 
@@ -69,6 +72,7 @@ def failure(request: HttpRequest, error: Exception) -> HttpResponse:
             code=error.code,
             headers=error.headers,
             events=error.events,
+            extra=error.extra,
         )
     if isinstance(error, Http404):
         error = exceptions.NotFound(str(error) or None)
@@ -130,10 +134,17 @@ class AsyncAPIView(APIView):
     throttle classes then answer from memory. Views read ``request.body`` and return finished responses.
     """
 
-    scope: str = "models"
-    """The scope that a key needs, unless it has none and may do all; empty where any key will do."""
+    scope: ClassVar[str | None] = None
+    """The scope that a key needs, unless it has none and may do all; empty where any key will do. To be declared."""
     permissions: ClassVar[Mapping[str, tuple[str, ...]]] = {}
-    """Django's permissions by method, of which the key's owner needs one."""
+    """What the key's owner needs one of (constants of ``functions_app.roles``), by method; each method is to be
+    declared, with an empty tuple where any person will do."""
+    also_needed: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+    """What they need all of, beside that."""
+    is_open: ClassVar[bool] = False
+    """Whether it answers without a key, so that neither scope nor permissions are asked for."""
+    reads_body: ClassVar[bool] = False
+    """Whether ``post`` reads the body by itself, from ``request.incoming``, once it is known who sends it."""
 
     async def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:  # type: ignore[override]
         self.args, self.kwargs = args, kwargs
@@ -141,20 +152,25 @@ class AsyncAPIView(APIView):
         wrapped = Request(request, authenticators=self.get_authenticators())
         self.request = wrapped
         try:
-            key = bearer(request)
-            request.person = await snapshot.person(key) if key else None  # type: ignore[attr-defined]
-            self.perform_authentication(wrapped)
-            self.check_permissions(wrapped)
-            self.check_throttles(wrapped)
-            handler: Callable[..., Any] | None = None
-            if request.method and request.method.lower() in self.http_method_names:
-                handler = getattr(self, request.method.lower(), None)
+            if not self.is_open:
+                key = bearer(request)
+                request.person = await snapshot.person(key) if key else None  # type: ignore[attr-defined]
+                self.perform_authentication(wrapped)
+                self.check_permissions(wrapped)
+                self.check_throttles(wrapped)
+            handler = self.handler(request.method)
             if handler is None:
                 raise exceptions.MethodNotAllowed(str(request.method))
-            response: HttpResponseBase = await handler(wrapped, *args, **kwargs)
+            with acting_as(None if self.is_open else self.person.user, API):
+                response: HttpResponseBase = await handler(wrapped, *args, **kwargs)
         except Exception as error:
             response = self.handle_exception(error)
         return response
+
+    def handler(self, method: str | None) -> Callable[..., Any] | None:
+        """Returns what answers a method; None when nothing does."""
+        name = (method or "").lower()
+        return getattr(self, name, None) if name in self.http_method_names else None
 
     async def options(self, request: Request, *args: Any, **kwargs: Any) -> HttpResponse:  # type: ignore[override]
         """Names the methods; a browser's preflight is answered by the CORS middleware before."""

@@ -2,33 +2,25 @@
 
 from __future__ import annotations
 
-import asyncio
-import logging
-from collections.abc import AsyncIterator
-from contextlib import suppress
 from typing import Any
 
-from django.http import StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from rest_framework.request import Request
 
-from pipeline_app import wire
+from functions_app.roles import USE
 from pipeline_app.api.base import AsyncAPIView, json_response
+from pipeline_app.api.openapi import describe
+from pipeline_app.api.shapes.chat import CHAT_REQUEST, COMPLETION
+from pipeline_app.api.shapes.runs import BEGUN
+from pipeline_app.api.streaming import in_background, streamed
+from pipeline_app.attachments import with_files
 from pipeline_app.errors import RequestError
-from pipeline_app.events import Channel
 from pipeline_app.pipeline import Chat
 from pipeline_app.runtime import engine
 from pipeline_app.snapshot import snapshot
 from pipeline_app.sse import Frames
 
-logger = logging.getLogger(__name__)
-
 Json = dict[str, Any]
-
-STREAM_HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
-"""Without them proxies collect frames before they pass them on."""
-IDLE_SECONDS = 15.0
-"""After so long without a frame a comment goes out, so that nobody between thinks the connection dead."""
 
 
 def wrong_type(param: str, must: str, value: Any) -> RequestError:
@@ -61,8 +53,9 @@ def check_chat(body: Json) -> Json:
         raise RequestError("'messages' is empty; it needs at least one message.", param="messages", code="empty_array")
     for number, message in enumerate(messages):
         _check_message(f"messages[{number}]", message)
-    if not isinstance(body.get("stream"), bool | None):
-        raise wrong_type("stream", "a boolean", body["stream"])
+    for name in ("stream", "interactive", "background"):
+        if not isinstance(body.get(name), bool | None):
+            raise wrong_type(name, "a boolean", body[name])
     for name in ("stream_options", "params", "metadata", "features", "variables", "user_message"):
         if not isinstance(body.get(name), dict | None):
             raise wrong_type(name, "an object", body[name])
@@ -94,63 +87,33 @@ class ChatCompletionsView(AsyncAPIView):
     """``POST .../chat/completions``."""
 
     scope = "models"
+    permissions = {"POST": (USE,)}
 
+    @describe(
+        "An answer to a chat",
+        body=CHAT_REQUEST,
+        answer=COMPLETION,
+        frames="OpenAI's chunks, with events in line, then [DONE]",
+        also={202: BEGUN},
+        errors=(400, 404, 409, 413, 500, 502, 503, 504),
+        any_error=True,
+    )
     async def post(self, request: Request) -> HttpResponseBase:
-        body = check_chat(self.body())
+        body = await with_files(check_chat(self.body()), self.person)
+        background, stream = bool(body.get("background")), bool(body.get("stream"))
+        if background:
+            body = {**body, "stream": True}  # what is kept of it is a stream, whoever reads it
         chat = Chat(engine.runner, engine.catalog, await snapshot.functions(), self.caller(), body)
-        run = {"X-Run-ID": str(chat.record.id)}
+        record = chat.record
         try:
-            if body.get("stream"):
-                return await self._stream(chat, run)
-            return json_response(await chat.complete(), headers=run)
+            if not stream and not background:
+                return json_response(await chat.complete(), headers={"X-Run-ID": str(record.id)})
+            frames, interactive = Frames(chat.head), bool(body.get("interactive"))
+            if background:
+                return await in_background(record, chat.stream, frames, interactive=interactive, stream=stream)
+            held = chat.filters.held
+            return await streamed(record, chat.stream, frames, interactive=interactive, at_once=held)
         except RequestError as error:
-            if chat.record.steps:
-                error.headers.update(run)
+            if record.steps:
+                error.headers["X-Run-ID"] = str(record.id)
             raise
-
-    async def _stream(self, chat: Chat, headers: dict[str, str]) -> HttpResponseBase:
-        """Returns a streaming response once there is something to send: until then a failure has its status."""
-        channel = Channel()
-        task = asyncio.create_task(chat.stream(channel), name="chat stream")
-        batches = channel.batches(IDLE_SECONDS)
-        try:
-            first: list[Any] = await anext(batches, [])
-            while not first and not chat.filters.held and not task.done():
-                first = await anext(batches, [])
-        except BaseException:
-            await stop(task)
-            raise
-        return StreamingHttpResponse(
-            _frames(chat, task, batches, first),
-            content_type="text/event-stream; charset=utf-8",
-            headers={**STREAM_HEADERS, **headers},
-        )
-
-
-async def _frames(
-    chat: Chat, task: asyncio.Task[None], batches: AsyncIterator[list[Any]], first: list[Any]
-) -> AsyncIterator[bytes]:
-    frames = Frames(chat.head)
-    try:
-        yield frames.encode(first) if first else wire.KEEP_ALIVE
-        async for batch in batches:
-            if encoded := frames.encode(batch) if batch else wire.KEEP_ALIVE:
-                yield encoded
-        yield wire.DONE
-    except RequestError as error:
-        yield frames.error(error)
-    except Exception:
-        logger.exception("A stream failed in the server")
-        yield frames.error(RequestError("The server failed to go on; its log has the reason.", status=500))
-    finally:
-        await stop(task)
-
-
-async def stop(task: asyncio.Task[None]) -> None:
-    """Ends the work behind a stream; what it ended with was told through its channel."""
-    if not task.done():
-        task.cancel()
-    with suppress(asyncio.CancelledError):
-        await asyncio.wait([task])
-    if not task.cancelled():
-        task.exception()

@@ -7,8 +7,11 @@ from typing import Any
 from django.http import HttpResponse
 from rest_framework.request import Request
 
+from functions_app.roles import USE
 from pipeline_app import wire
 from pipeline_app.api.base import AsyncAPIView, json_response
+from pipeline_app.api.openapi import describe
+from pipeline_app.api.shapes.models import MODEL, MODEL_LIST, WEBUI_MODEL, WEBUI_MODEL_LIST
 from pipeline_app.errors import ModelNotFound
 from pipeline_app.pipes import described, find, target_model
 from pipeline_app.runtime import engine
@@ -20,6 +23,10 @@ Json = dict[str, Any]
 class ModelsView(AsyncAPIView):
     """``GET /v1/models``: what the key may call, without a key that OpenAI's shape does not have."""
 
+    scope = "models"
+    permissions = {"GET": (USE,)}
+
+    @describe("The models that the key may call, in OpenAI's shape", answer=MODEL_LIST)
     async def get(self, request: Request) -> HttpResponse:
         functions = await snapshot.functions()
         found = await engine.catalog.models(functions, self.caller())
@@ -29,6 +36,7 @@ class ModelsView(AsyncAPIView):
 class ModelView(ModelsView):
     """``GET /v1/models/{id}``."""
 
+    @describe("One of them", answer=MODEL, errors=(404,), any_error=True)
     async def get(self, request: Request, model_id: str) -> HttpResponse:  # type: ignore[override]
         functions = await snapshot.functions()
         target = find(functions, self.person, model_id)
@@ -40,6 +48,7 @@ class ModelView(ModelsView):
 class WebuiModelsView(ModelsView):
     """``GET /api/models``: the same models with names, presets, toggle filters and actions."""
 
+    @describe("The models that the key may call, in Open WebUI's shape", answer=WEBUI_MODEL_LIST)
     async def get(self, request: Request) -> HttpResponse:
         functions = await snapshot.functions()
         found = await engine.catalog.models(functions, self.caller())
@@ -49,6 +58,7 @@ class WebuiModelsView(ModelsView):
 class WebuiModelView(ModelsView):
     """``GET /api/models/{id}``."""
 
+    @describe("One of them", answer=WEBUI_MODEL, errors=(404,))
     async def get(self, request: Request, model_id: str) -> HttpResponse:  # type: ignore[override]
         functions = await snapshot.functions()
         for model, pipe, preset in await engine.catalog.models(functions, self.caller()):

@@ -18,15 +18,34 @@ class Migration(migrations.Migration):
             name="Letter",
             fields=[
                 ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
-                ("run_id", models.UUIDField(db_index=True)),
+                (
+                    "run",
+                    models.CharField(help_text="The id of the run or, to stop it, of its request.", max_length=64),
+                ),
                 ("kind", models.CharField(choices=[("answer", "Answer"), ("stop", "Stop")], max_length=10)),
                 ("event_id", models.CharField(blank=True, max_length=64)),
                 ("value", functions_app.fields.TolerantJSONField(null=True)),
-                ("sender", models.CharField(blank=True, max_length=300)),
+                ("sender", models.CharField(max_length=64)),
+                ("is_admin", models.BooleanField(default=False)),
                 ("created_at", models.DateTimeField(default=django.utils.timezone.now, editable=False)),
+                ("taken_at", models.DateTimeField(db_index=True, null=True)),
+                (
+                    "reply",
+                    functions_app.fields.TolerantJSONField(help_text="What became of it; null until then.", null=True),
+                ),
             ],
             options={
                 "ordering": ["pk"],
+                "default_permissions": (),
+            },
+        ),
+        migrations.CreateModel(
+            name="Presence",
+            fields=[
+                ("name", models.CharField(max_length=100, primary_key=True, serialize=False)),
+                ("seen_at", models.DateTimeField()),
+            ],
+            options={
                 "default_permissions": (),
             },
         ),
@@ -36,7 +55,7 @@ class Migration(migrations.Migration):
                 ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
                 ("run_id", models.UUIDField()),
                 ("number", models.PositiveIntegerField()),
-                ("data", functions_app.fields.TolerantJSONField()),
+                ("data", models.TextField()),
                 ("created_at", models.DateTimeField(default=django.utils.timezone.now, editable=False)),
             ],
             options={
@@ -56,12 +75,14 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name="run",
             name="process",
-            field=models.CharField(blank=True, help_text="Host and process id of the server process.", max_length=100),
+            field=models.CharField(
+                blank=True, help_text="The server process, of runs written at their start.", max_length=100
+            ),
         ),
         migrations.AddField(
             model_name="run",
-            name="seen_at",
-            field=models.DateTimeField(help_text="When its process last said that it goes on.", null=True),
+            name="answer",
+            field=functions_app.fields.TolerantJSONField(help_text="What it answered, of background runs.", null=True),
         ),
         migrations.AlterField(
             model_name="run",
@@ -83,6 +104,10 @@ class Migration(migrations.Migration):
                 condition=models.Q(("outcome__in", ["running", "succeeded", "failed", "cancelled", "stopped"])),
                 name="run_outcome_is_known",
             ),
+        ),
+        migrations.AddIndex(
+            model_name="run",
+            index=models.Index(condition=models.Q(("outcome", "running")), fields=["user"], name="runs_under_way"),
         ),
         migrations.AddConstraint(
             model_name="runevent",

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pipeline_app.models.destination import Destination
 from pipeline_app.models.key import ApiKey, Scope
+from pipeline_app.models.presence import Presence
 from pipeline_app.models.run import Run
 from pipeline_app.models.story import Letter, RunEvent
 from pipeline_app.models.trip import Trip
 from pipeline_app.models.usage import Usage
 
-__all__ = ["ApiKey", "Destination", "Letter", "Run", "RunEvent", "Scope", "Trip", "Usage"]
+__all__ = ["ApiKey", "Destination", "Letter", "Presence", "Run", "RunEvent", "Scope", "Trip", "Usage"]

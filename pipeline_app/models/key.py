@@ -16,9 +16,11 @@ from django.utils import timezone
 
 from functions_app import generation
 from functions_app.models.base import WatchedModel, WatchedQuerySet
+from functions_app.system_events import Told
+from functions_app.telling import Row, story_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from functions_app.models import User
 
@@ -114,3 +116,12 @@ class ApiKey(WatchedModel):
         """Ends the key at once, for every process."""
         self.revoked_at = timezone.now()
         self.save(update_fields=["revoked_at"])
+
+
+@story_of(ApiKey, "user_id", "revoked_at")
+def of_key(before: Row | None, after: Row | None) -> Iterator[Told]:
+    """A key that is revoked is gone, for who is told of it."""
+    was, now = bool(before and not before["revoked_at"]), bool(after and not after["revoked_at"])
+    if was != now:
+        owner = str((after or before or {})["user_id"])
+        yield Told("auth.api_key.created" if now else "auth.api_key.deleted", owner)

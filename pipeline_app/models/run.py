@@ -10,9 +10,30 @@ from django.conf import settings
 from django.db import models
 from django.utils import timezone
 
+from functions_app.fields import TolerantJSONField
+from pipeline_app.models.presence import Presence
+
+GONE = "Its server process ended while it went on."
+
 
 class RunQuerySet(models.QuerySet["Run"]):
-    """Keeping the table at its size."""
+    """Runs under way, and keeping the table at its size."""
+
+    def under_way(self) -> RunQuerySet:
+        """Returns the runs that were written at their start and go on in some process."""
+        return self.filter(outcome=Run.Outcome.RUNNING, process__in=Presence.objects.alive().values("pk"))
+
+    def bury(self) -> int:
+        """Marks those failed whose process has ended without a word; returns how many."""
+        alive = Presence.objects.alive().values("pk")
+        lost = self.filter(outcome=Run.Outcome.RUNNING).exclude(process__in=alive)
+        return lost.update(outcome=Run.Outcome.FAILED, error=GONE) if lost.exists() else 0
+
+    def finish(self, runs: list[Run]) -> None:
+        """Writes how runs ended that were written at their start."""
+        if runs:
+            ended = ["outcome", "error", "steps", "wall_ms", "answer"]
+            self.bulk_create(runs, update_conflicts=True, unique_fields=["id"], update_fields=ended)
 
     def prune(self, days: int, rows: int) -> int:
         """Deletes runs older than ``days`` and all beyond the newest ``rows``; returns how many."""
@@ -53,8 +74,10 @@ class Run(models.Model):
     started_at = models.DateTimeField(db_index=True)
     wall_ms = models.FloatField()
     background = models.BooleanField(default=False, help_text="It goes on without its client.")
-    process = models.CharField(max_length=100, blank=True, help_text="Host and process id of the server process.")
-    seen_at = models.DateTimeField(null=True, help_text="When its process last said that it goes on.")
+    process = models.CharField(
+        max_length=100, blank=True, help_text="The server process, of runs written at their start."
+    )
+    answer = TolerantJSONField(null=True, help_text="What it answered, of background runs.")
 
     objects = RunQuerySet.as_manager()
 
@@ -66,6 +89,7 @@ class Run(models.Model):
                 name="run_outcome_is_known",
             ),
         ]
+        indexes = [models.Index(fields=["user"], condition=models.Q(outcome="running"), name="runs_under_way")]
 
     def __str__(self) -> str:
         return f"{self.kind} {self.model} {self.started_at:%Y-%m-%d %H:%M:%S} {self.outcome}"
@@ -74,6 +98,11 @@ class Run(models.Model):
         """Returns the ids of the functions that ran, each once, in order."""
         seen: dict[str, Any] = {step["function"]: None for step in self.steps}
         return list(seen)
+
+    def _age_ms(self) -> float:
+        """How long it has been going on, of a run that was written at its start; 0 of others."""
+        going = self.outcome == self.Outcome.RUNNING
+        return round((timezone.now() - self.started_at).total_seconds() * 1000, 3) if going else 0.0
 
     def to_wire(self, *, inside: bool) -> dict[str, Any]:
         """Returns the run as clients see it; times are epoch seconds.
@@ -87,9 +116,10 @@ class Run(models.Model):
             "kind": self.kind,
             "model": self.model,
             "outcome": self.outcome,
+            "background": self.background,
             "error": self.error or None,
             "started_at": self.started_at.timestamp(),
-            "wall_ms": self.wall_ms,
+            "wall_ms": self.wall_ms or self._age_ms(),
             "steps": self.steps if inside else [_from_outside(step) for step in self.steps],
         }
 

@@ -1,20 +1,50 @@
-"""What a run that others may follow leaves while it goes on: its events, and the letters sent to it."""
+"""What a run that others may follow leaves while it goes on: its frames, and the letters sent to it."""
 
 from __future__ import annotations
+
+import uuid
+from datetime import timedelta
 
 from django.db import models
 from django.utils import timezone
 
 from functions_app.fields import TolerantJSONField
 
+LETTER_SECONDS = 60
+"""A letter older than this is read by nobody: who sent it has long gone."""
+
+
+class RunEventQuerySet(models.QuerySet["RunEvent"]):
+    """The kept frames of runs."""
+
+    def after(self, run_id: uuid.UUID, number: int, *, rows: int = 20) -> list[tuple[int, str]]:
+        """Returns frames that follow the one with this number, each with its own: those of the next few rows."""
+        found = []
+        for row in self.filter(run_id=run_id, number__gt=number).order_by("number")[:rows]:
+            frames = row.data.split("\n")
+            found += list(enumerate(frames, row.number - len(frames) + 1))
+        return [(own, data) for own, data in found if own > number]
+
+    def prune(self) -> int:
+        """Deletes the frames of runs that are no longer kept; returns how many rows."""
+        from pipeline_app.models.run import Run
+
+        old = self.filter(created_at__lt=timezone.now() - timedelta(hours=1))
+        return old.exclude(run_id__in=Run.objects.values("pk")).delete()[0]
+
 
 class RunEvent(models.Model):
-    """One frame of a run that is kept, in the order they came; ``number`` is its ``id`` in the stream."""
+    """Some frames of a run that is kept, in the order they came: the data of each on a line of its own.
+
+    Frames are numbered from 1; their numbers are their ``id`` in a stream. ``number`` is that of the last one here.
+    """
 
     run_id = models.UUIDField()
     number = models.PositiveIntegerField()
-    data = TolerantJSONField()
+    data = models.TextField()
     created_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    objects = RunEventQuerySet.as_manager()
 
     class Meta:
         default_permissions = ()
@@ -25,23 +55,49 @@ class RunEvent(models.Model):
         return f"{self.run_id} {self.number}"
 
 
+class LetterQuerySet(models.QuerySet["Letter"]):
+    """Letters on their way."""
+
+    def waiting(self) -> list[Letter]:
+        """Returns those that no process has taken yet, without what is in them."""
+        young = timezone.now() - timedelta(seconds=LETTER_SECONDS)
+        return list(self.filter(taken_at=None, created_at__gte=young).defer("value"))
+
+    def take(self, letter: Letter) -> Letter | None:
+        """Takes a letter for this process, and returns it whole; None when another was quicker, or it is gone."""
+        taken = self.filter(pk=letter.pk, taken_at=None).update(taken_at=timezone.now())
+        return self.filter(pk=letter.pk).first() if taken else None
+
+    def prune(self) -> int:
+        """Deletes what crashed senders left; returns how many."""
+        return self.filter(created_at__lt=timezone.now() - timedelta(hours=1)).delete()[0]
+
+
 class Letter(models.Model):
-    """Word for a run from another server process: an answer to a question, or to stop."""
+    """Word for a run from another server process: an answer to a question, or to stop.
+
+    ``sender`` and ``is_admin`` are what the sending process knows of the person; who has the run decides with them.
+    """
 
     class Kind(models.TextChoices):
         ANSWER = "answer"
         STOP = "stop"
 
-    run_id = models.UUIDField(db_index=True)
+    run = models.CharField(max_length=64, help_text="The id of the run or, to stop it, of its request.")
     kind = models.CharField(max_length=10, choices=Kind.choices)
     event_id = models.CharField(max_length=64, blank=True)
     value = TolerantJSONField(null=True)
-    sender = models.CharField(max_length=300, blank=True)
+    sender = models.CharField(max_length=64)
+    is_admin = models.BooleanField(default=False)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
+    taken_at = models.DateTimeField(null=True, db_index=True)
+    reply = TolerantJSONField(null=True, help_text="What became of it; null until then.")
+
+    objects = LetterQuerySet.as_manager()
 
     class Meta:
         default_permissions = ()
         ordering = ["pk"]
 
     def __str__(self) -> str:
-        return f"{self.kind} for {self.run_id}"
+        return f"{self.kind} for {self.run}"

@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import NamedTuple
 
 from functions_app.policy import Policy
@@ -118,6 +121,31 @@ class Gates:
                 self._gates = {name: kept for name, kept in self._gates.items() if not kept.empty}
             gate = self._gates[function_id] = Gate()
         return gate
+
+
+class Checks:
+    """The places for checks of sources, which are nobody's calls: so many in this process, whatever they check."""
+
+    AT_A_TIME = 4
+    _rule = Policy(concurrency=AT_A_TIME)
+
+    def __init__(self) -> None:
+        self._gate = Gate()
+
+    @asynccontextmanager
+    async def place(self, code: Code) -> AsyncIterator[None]:
+        """Holds a place. Raises ``Busy`` when none becomes free in time."""
+        if not self._gate.enter(self._rule, False):
+            try:
+                await self._gate.wait(replace(code, policy=self._rule), "check", False)
+            except Busy:
+                busy = Busy(code.function_id, "check", "", retry_after=PATIENCE)
+                busy.message = f"The server makes {self.AT_A_TIME} checks at a time and has as many now; try again."
+                raise busy from None
+        try:
+            yield
+        finally:
+            self._gate.leave(False)
 
 
 def is_sync(code: Code, hook: str) -> bool:

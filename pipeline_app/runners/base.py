@@ -103,6 +103,29 @@ class Outcome:
     queue: float = 0.0
     memory_mb: float | None = None
     exit: str | None = None
+    profile: list[Json] | None = None
+    """Where its time went (``worker.profile``), when the context asked for it."""
+
+
+@dataclass(slots=True)
+class Checked:
+    """What a worker says of a source: of its text, and of the function once it is loaded.
+
+    ``reading`` is ``worker.checking.read``'s, None when the process that read the source did not get to its end:
+    ``crash`` says why. ``look`` is ``worker.checking.look_at``'s, None when the source does not load: ``error`` is
+    the load error, None too when loading was not tried because of what the text said.
+    """
+
+    reading: Json | None = None
+    crash: str = ""
+    look: Json | None = None
+    error: Json | None = None
+
+    @property
+    def is_worth_loading(self) -> bool:
+        """Whether the text has what loading needs: Python can read it, and there is a class."""
+        found = self.reading
+        return found is not None and found["parsed"] and all(one["code"] != "no-class" for one in found["findings"])
 
 
 class Worker(ABC):
@@ -165,6 +188,14 @@ class Runner(ABC):
     @abstractmethod
     async def options(self, code: Code, scope: Scope, user: Json | None) -> Json | None:
         """Returns the JSON schema of a scope with dynamic options resolved; None when it has none."""
+
+    @abstractmethod
+    async def check(self, code: Code) -> Checked:
+        """Reads and loads a source aside, in a process that serves nobody, and returns what is to be said of it.
+
+        Whatever the source does to that process is an answer. Raises ``FunctionUnavailable`` where there is none to
+        be had, and ``Busy`` when more is checked already than may be at a time.
+        """
 
     @abstractmethod
     async def call(self, worker: Worker, task: Task) -> Outcome:

@@ -153,6 +153,7 @@ class RemoteCall:
             (told.output or []) if told is not None else [],
             memory_mb=self.worker.memory_mb,
             exit=None if self.failure is None else self.failure.data["message"],
+            profile=told.profile if told is not None else None,
         )
 
     async def _wait(self) -> None:

@@ -10,7 +10,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
 from dataclasses import replace
 from typing import Any, TypeVar, cast
 
-from pipeline_app.runners.base import Code, Json, Outcome, Runner, Scope, Stream, Task, Worker
+from pipeline_app.runners.base import Checked, Code, Json, Outcome, Runner, Scope, Stream, Task, Worker
 
 T = TypeVar("T")
 
@@ -42,6 +42,9 @@ class Elsewhere(Runner):
 
     async def options(self, code: Code, scope: Scope, user: Json | None) -> Json | None:
         return await self.there(self._runner.options(code, scope, user))
+
+    async def check(self, code: Code) -> Checked:
+        return await self.there(self._runner.check(code))
 
     async def call(self, worker: Worker, task: Task) -> Outcome:
         assert isinstance(worker, ElsewhereWorker)

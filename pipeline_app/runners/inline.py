@@ -18,14 +18,14 @@ from django.core.cache import caches
 from functions_app.runtime import InvalidValves
 from functions_app.runtime import LoadError as RuntimeLoadError
 from pipeline_app.errors import FunctionError, FunctionUnavailable, SandboxLimit
-from pipeline_app.runners.admission import Gates, is_sync
-from pipeline_app.runners.base import Code, Identity, Json, Outcome, Runner, Scope, Stream, Task, Worker
+from pipeline_app.runners.admission import Checks, Gates, is_sync
+from pipeline_app.runners.base import Checked, Code, Identity, Json, Outcome, Runner, Scope, Stream, Task, Worker
 from pipeline_app.runners.environments import add_base_to_path
 from pipeline_app.runners.inlinehost import InlineHost
 from pipeline_app.runners.jobs import in_thread
 from pipeline_app.runners.limits import LATE, Pause, took_too_long
 from pipeline_app.runners.requests import HostCalls
-from pipeline_app.worker import inspection, loader, valves
+from pipeline_app.worker import checking, inspection, loader, valves
 from pipeline_app.worker.answers import Whole
 from pipeline_app.worker.calls import Call
 from pipeline_app.worker.errors import HookError, LoadError, ValvesError
@@ -66,6 +66,7 @@ class InlineRunner(Runner):
         self._kept: dict[str, deque[str]] = {}
         self._calls: dict[str, Call] = {}
         self._gates = Gates()
+        self._checks = Checks()
         self._lingering: set[asyncio.Task[None]] = set()
         self._threads = Threads("load")
         add_base_to_path()
@@ -130,6 +131,27 @@ class InlineRunner(Runner):
             told = {name: error.data.get(name) for name in ("type", "message", "line", "traceback")}
             raise RuntimeLoadError(told) from None
 
+    async def check(self, code: Code) -> Checked:
+        self.require_isolation(code)
+        checked, seconds = Checked(), code.policy.time_limit("load")
+        async with self._checks.place(code):
+            try:
+                checked.reading = await in_thread(self._threads, seconds, checking.read, code.source)
+            except LoadError as error:
+                checked.crash = error.data["message"]
+                return checked
+            if checked.is_worth_loading:
+                given = (code.function_id, code.number, code.sha256, code.source, code.policy.imports)
+                try:
+                    loaded: Loaded = await in_thread(self._threads, seconds, loader.load, *given)
+                    try:
+                        checked.look = await in_thread(loaded.threads, seconds, checking.look_at, loaded, code.source)
+                    finally:
+                        loader.unload(loaded)
+                except LoadError as error:
+                    checked.error = error.data
+        return checked
+
     def forget(self, function_id: str | None = None) -> None:
         if function_id is None:
             self._modules.clear()
@@ -175,7 +197,7 @@ class InlineRunner(Runner):
             self._leave(worker, task, call)
         if isinstance(value, Whole):
             value = value.value
-        return Outcome(value, call.metadata, time.perf_counter() - started, call.cpu, call.output, queue)
+        return _outcome(call, value, time.perf_counter() - started, queue)
 
     async def _enter(self, worker: InlineWorker, task: Task) -> float:
         """Takes a place for a call; returns the seconds it waited. Raises ``Busy``."""
@@ -269,7 +291,7 @@ class InlineStream(Stream):
             self._entered = False
             self._runner._leave(self._worker, self._task, call)
         wall = time.perf_counter() - self._started
-        self.outcome = Outcome(None, call.metadata, wall, call.cpu, call.output, self._queue)
+        self.outcome = _outcome(call, None, wall, self._queue)
 
 
 class _Clock:
@@ -337,9 +359,15 @@ def _limit(worker: InlineWorker, task: Task, call: Call, limit: float | None, *,
     return error
 
 
+def _outcome(call: Call, value: Any, wall: float, queue: float) -> Outcome:
+    profile = call.profile.told() if call.profile is not None else None
+    return Outcome(value, call.metadata, wall, call.cpu, call.output, queue, profile=profile)
+
+
 def _failed(error: FunctionError, call: Call, started: float, queue: float) -> FunctionError:
     """Returns an error with what the call cost."""
     stopped = error.data["message"] if isinstance(error, SandboxLimit) else None
     wall = time.perf_counter() - started
-    error.outcome = Outcome(None, call.metadata, wall, call.cpu, call.output, queue, exit=stopped)
+    error.outcome = _outcome(call, None, wall, queue)
+    error.outcome.exit = stopped
     return error

@@ -22,6 +22,7 @@ class _Job:
         self._home = home
         self._lock = threading.Lock()
         self._thread: int | None = None
+        self._raised = False
 
     def __call__(self) -> None:
         result: Any = None
@@ -42,12 +43,16 @@ class _Job:
     def _leave(self) -> None:
         with self._lock:
             if self._thread is not None:
-                raise_in_thread(self._thread, None)
+                # Only then: in CPython 3.11 taking back what was never raised slows all threads down, for good, and
+                # hangs those that are profiled.
+                if self._raised:
+                    raise_in_thread(self._thread, None)
                 self._thread = None
 
     def interrupt(self) -> None:
         with self._lock:
             if self._thread is not None:
+                self._raised = True
                 raise_in_thread(self._thread, Interrupted)
 
     def _tell(self, result: Any, error: BaseException | None) -> None:

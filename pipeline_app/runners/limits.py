@@ -46,6 +46,7 @@ def took_too_long(limit: float | None, *, first: bool = False) -> str:
 
 SHORTER = {
     "options": "Make the method that offers the choices of its valves quicker, or let it keep what it found.",
+    "read": "Make the source shorter, or nest it less deep.",
     "validate": "Make the validators of its valves quicker.",
 }
 

@@ -7,9 +7,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipeline_app.worker.answers import Event
+from pipeline_app.worker.checking.findings import CODES, SEVERITIES
+from pipeline_app.worker.checking.findings import LONGEST as FINDING_LONGEST
+from pipeline_app.worker.checking.findings import MOST as FINDINGS_MOST
+from pipeline_app.worker.checking.imports import MOST as IMPORTS_MOST
 from pipeline_app.worker.hooks import BODY_HOOKS
 from pipeline_app.worker.loader import CLASSES
 from pipeline_app.worker.output import LIMIT as OUTPUT_LIMIT
+from pipeline_app.worker.profile import ROWS as PROFILE_ROWS
 from pipeline_app.worker.protocol import ProtocolError
 
 Json = dict[str, Any]
@@ -30,6 +35,7 @@ class Done:
     cpu: float | None = None
     output: list[Json] | None = None
     error: tuple[str, Any] | None = None
+    profile: list[Json] | None = None
 
 
 def done(told: Any) -> Done:
@@ -47,6 +53,7 @@ def done(told: Any) -> Done:
         cpu,
         _output(output) if output else [],
         None if error is None else _error(error),
+        _profile(told["profile"]) if "profile" in told else None,
     )
 
 
@@ -74,6 +81,10 @@ def answer(question: str, told: Any) -> Any:
     """Returns the checked answer to a question about a version. Raises ``ProtocolError``."""
     if question == "manifest":
         return manifest(told)
+    if question == "read":
+        return reading(told)
+    if question == "check":
+        return look(told)
     if type(told) is not dict and (question != "options" or told is not None):
         raise ProtocolError(f"an answer to {question} that is no object")
     return told
@@ -87,6 +98,36 @@ def manifest(told: Any) -> Json:
         if not fits(told[name]):
             raise ProtocolError(f"a manifest whose {name} is none")
     return told
+
+
+def reading(told: Any) -> Json:
+    """Returns what a worker says of a source that it read (``worker.checking.read``). Raises ``ProtocolError``."""
+    if type(told) is not dict or type(told.get("parsed")) is not bool or not _or_none(_is_kind)(told.get("kind")):
+        raise ProtocolError("a reading that is none")
+    imports = told.get("imports")
+    if type(imports) is not list or len(imports) > IMPORTS_MOST or not all(map(_is_import, imports)):
+        raise ProtocolError("a reading whose imports are none")
+    return {
+        "kind": told["kind"],
+        "parsed": told["parsed"],
+        "findings": findings(told.get("findings")),
+        "imports": [{name: entry[name] for name in (*IMPORT, *PLACE)} for entry in imports],
+    }
+
+
+def look(told: Any) -> Json:
+    """Returns what a worker says of a loaded function (``worker.checking.look_at``). Raises ``ProtocolError``."""
+    if type(told) is not dict:
+        raise ProtocolError("a look at a function that is none")
+    return {"manifest": manifest(told.get("manifest")), "findings": findings(told.get("findings"))}
+
+
+def findings(told: Any) -> list[Json]:
+    """Returns checked findings, each with the fields of ``worker.checking.findings.Finding`` and no others."""
+    if type(told) is not list or len(told) > FINDINGS_MOST or not all(map(_is_finding, told)):
+        raise ProtocolError("findings that are none")
+    names = ("severity", "code", "message", *PLACE)
+    return [{**{name: entry[name] for name in names}, "message": entry["message"][:FINDING_LONGEST]} for entry in told]
 
 
 def _is_text(value: Any) -> bool:
@@ -136,6 +177,30 @@ MANIFEST: Mapping[str, Fits] = {
 """What inspection tells of a function, and what each field must be."""
 
 
+_is_kind: Fits = MANIFEST["kind"]
+
+
+def _is_place(value: Any) -> bool:
+    return value is None or (type(value) is int and 0 < value < 2**31)
+
+
+PLACE = ("line", "column", "end_line", "end_column")
+_places = dict.fromkeys(PLACE, _is_place)
+IMPORT: Mapping[str, Fits] = {
+    "module": lambda value: type(value) is str and len(value) <= 200,
+    "when": lambda value: type(value) is str and value in ("load", "call", "maybe"),
+    "there": _is_truth,
+}
+"""What a reading tells of an import beside its place."""
+_is_import = _object_with(**IMPORT, **_places)
+_is_finding = _object_with(
+    severity=lambda value: type(value) is str and value in SEVERITIES,
+    code=lambda value: type(value) is str and value in CODES,
+    message=_is_text,
+    **_places,
+)
+
+
 def _output(told: Any) -> list[Json]:
     if type(told) is not list:
         raise ProtocolError("captured output is no list")
@@ -152,6 +217,23 @@ def _output(told: Any) -> list[Json]:
             break
         kept.append({where: line[where][:20], "text": text})
     return kept
+
+
+_is_row = _object_with(
+    name=lambda value: type(value) is str and len(value) <= 200,
+    line=_is_place,
+    is_own=_is_truth,
+    times=lambda value: type(value) is int,
+    own_ms=lambda value: type(value) in (int, float),
+    total_ms=lambda value: type(value) in (int, float),
+)
+
+
+def _profile(told: Any) -> list[Json]:
+    if type(told) is not list or len(told) > PROFILE_ROWS or not all(map(_is_row, told)):
+        raise ProtocolError("a profile that is none")
+    names = ("name", "line", "is_own", "times", "own_ms", "total_ms")
+    return [{name: row[name] for name in names} for row in told]
 
 
 def _error(told: Any) -> tuple[str, Any]:

@@ -7,7 +7,7 @@ import contextlib
 import logging
 import os
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import TYPE_CHECKING, Any, cast
 
 from pipeline_app.errors import FunctionUnavailable
@@ -142,7 +142,7 @@ class Pool:
                 worker = await self._start(code, self)
             self._workers.add(worker)
             self._watch.wake()
-            await self._load(worker, code)
+            await self.load(worker, code)
             if worker.exit is not None:
                 raise _ended(worker.exit)
             slot.failed = None
@@ -160,7 +160,27 @@ class Pool:
             if slot.worker is None and slot.failed is None and self._slots.get(code.key) is slot:
                 del self._slots[code.key]
 
-    async def _load(self, worker: RunningWorker, code: Code) -> None:
+    @contextlib.asynccontextmanager
+    async def aside(self, code: Code) -> AsyncIterator[RunningWorker]:
+        """Starts a worker with nothing loaded that serves nobody else, and ends it afterwards.
+
+        Its own end counts for no breaker: who asks learns of it, and nobody else was served by it.
+        """
+        if self._closing:
+            raise FunctionUnavailable(code.function_id, "load", "the server is stopping.", code="stopping")
+        async with self._starts:
+            worker = await self._start(code, self)
+        worker.is_aside = True
+        worker.holders += 1
+        self._workers.add(worker)
+        self._watch.wake()
+        try:
+            yield worker
+        finally:
+            worker.holders -= 1
+            worker.kill(closed_by_us("what it was started for is done"))
+
+    async def load(self, worker: RunningWorker, code: Code) -> None:
         """Loads the version in its worker. Raises ``LoadError``; the worker is ended then."""
         policy = code.policy
         call = worker.begin(
@@ -230,7 +250,7 @@ class Pool:
                 del self._stuck[worker.code.function_id]
         if self._newest.get(worker.code.function_id) == worker.code.key:
             del self._newest[worker.code.function_id]
-        if why.crash:
+        if why.crash and not worker.is_aside:
             self._crashed(worker, why)
 
     def _crashed(self, worker: RunningWorker, why: Exit) -> None:
@@ -304,7 +324,7 @@ class Pool:
                 "retired": worker.retired,
             }
             for worker in sorted(known, key=lambda worker: worker.started)
-            if worker.code.function_id == function_id
+            if worker.code.function_id == function_id and not worker.is_aside
         ]
         breaker = self.breakers.open_of(function_id)
         opening = breaker.opening if breaker is not None else None

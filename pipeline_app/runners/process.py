@@ -15,9 +15,9 @@ from functions_app.runtime import InvalidValves
 from functions_app.runtime import LoadError as RuntimeLoadError
 from pipeline_app.errors import FunctionError, FunctionUnavailable
 from pipeline_app.runners import messages
-from pipeline_app.runners.admission import Gates, is_sync
+from pipeline_app.runners.admission import Checks, Gates, is_sync
 from pipeline_app.runners.advice import with_advice
-from pipeline_app.runners.base import Code, Json, Outcome, Runner, Scope, Stream, Task, Worker
+from pipeline_app.runners.base import Checked, Code, Json, Outcome, Runner, Scope, Stream, Task, Worker
 from pipeline_app.runners.breaker import Opening
 from pipeline_app.runners.calls import RemoteCall
 from pipeline_app.runners.limits import loading_took_too_long
@@ -75,6 +75,7 @@ class ProcessRunner(Runner):
         self._idle_seconds = idle_seconds
         self._memory_mb = memory_mb or quarter_of_memory_mb()
         self._gates = Gates()
+        self._checks = Checks()
         self._calls: dict[str, RemoteCall] = {}
         self._opening: asyncio.Task[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -157,8 +158,16 @@ class ProcessRunner(Runner):
         running = await pool.worker(code, again=again)
         running.holders += 1
         try:
+            return await self._asked(running, limit, question, payload)
+        finally:
+            pool.release(running)
+
+    async def _asked(self, running: RunningWorker, limit: str, question: str, payload: Any) -> Any:
+        """Returns a worker's checked answer. Raises the worker tree's ``LoadError``, or ``InvalidValves``."""
+        policy = running.code.policy
+        try:
             call = running.begin("about", question, payload)
-            seconds = code.policy.time_limit(limit)
+            seconds = policy.time_limit(limit)
             call.limit(seconds)
             await call.wait()
             if call.failure is not None:
@@ -172,13 +181,29 @@ class ProcessRunner(Runner):
                 if question != "validate":
                     raise ProtocolError(f"{question} failed as no question can")
                 raise InvalidValves(data)
-            raise LoadError(with_advice(data, code.policy))
+            raise LoadError(with_advice(data, policy))
         except ProtocolError as error:
             running.refuse(str(error))
             message = f"The source ended its process: it told what no worker may tell: {error}."
             raise LoadError({"type": "WorkerDied", "message": message}) from None
-        finally:
-            pool.release(running)
+
+    async def check(self, code: Code) -> Checked:
+        pool = self._pool or await self._opened()
+        self.require_isolation(code)
+        checked = Checked()
+        async with self._checks.place(code), pool.aside(code) as running:
+            try:
+                checked.reading = await self._asked(running, "load", "read", code.source)
+            except LoadError as error:
+                checked.crash = error.data["message"]
+                return checked
+            if checked.is_worth_loading:
+                try:
+                    await pool.load(running, code)
+                    checked.look = await self._asked(running, "load", "check", code.source)
+                except LoadError as error:
+                    checked.error = error.data
+        return checked
 
     def forget(self, function_id: str | None = None) -> None:
         pool, loop = self._pool, self._loop

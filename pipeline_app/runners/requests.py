@@ -22,6 +22,8 @@ logger = logging.getLogger(__name__)
 AT_ONCE = 32
 """How many requests of one call may be under way."""
 AT_ONCE_IN_ALL = 256
+ASKED_AT_ONCE = 1024
+"""How many questions to clients, which wait for minutes and so are not counted among the others."""
 
 
 class HostCalls(Protocol):
@@ -48,6 +50,7 @@ class Requests:
         self._host_calls = host_calls
         self._names = names
         self._tasks: set[asyncio.Task[None]] = set()
+        self._asking: set[asyncio.Task[None]] = set()
         self._windows: dict[int, _Window] = {}
 
     def answer(
@@ -60,12 +63,13 @@ class Requests:
 
         under_way = call.requests if call is not None else set()
         # Names have limits of their own (``resolver.py``), and many threads may connect at the same time.
-        if (len(under_way) >= AT_ONCE and method != RESOLVE) or len(self._tasks) >= AT_ONCE_IN_ALL:
+        alike, most = (self._asking, ASKED_AT_ONCE) if method == ASK else (self._tasks, AT_ONCE_IN_ALL)
+        if (len(under_way) >= AT_ONCE and method != RESOLVE) or len(alike) >= most:
             reply(False, {"message": "Too many requests to the server are under way at once; wait for some of them."})
             return
         asking = self._answer(connection, n, call, method, params, streamed)
         task = asyncio.get_running_loop().create_task(asking)
-        for tasks in (self._tasks, under_way):
+        for tasks in (alike, under_way):
             tasks.add(task)
             task.add_done_callback(tasks.discard)
 
@@ -134,7 +138,7 @@ class Requests:
 
     def close(self) -> None:
         """Stops answering."""
-        for task in list(self._tasks):
+        for task in [*self._tasks, *self._asking]:
             task.cancel()
         if self._names is not None:
             self._names.close()

@@ -59,6 +59,8 @@ class RunningWorker:
         self.calls: dict[int, RemoteCall] = {}
         self.holders = 0
         self.retired = False
+        self.is_aside = False
+        """Whether it was started for one question, and is none of its function's workers."""
         self.exit: Exit | None = None
         """Why it ended or is being ended; None while it may be used."""
         self.memory_mb: float | None = None

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from inspect import isawaitable
 from typing import Any, NamedTuple
 
+from .errors import HookError
 from .jsonable import jsonable, printed, text
 from .sse import Cutter
 
@@ -148,6 +149,17 @@ def action_result(result: Any, action_id: str) -> tuple[Any, Event | None]:
         message = f"{action_id}: Embedded UI result is active and visible to the user."
         context = {"status": "success", "code": "ui_component", "message": message}
     return json.dumps(jsonable(context), indent=2, ensure_ascii=False), shown
+
+
+def refused(answer: Whole) -> HookError:
+    """Returns a response with a status of an error as the error that an author would raise with that status."""
+    said = answer.value
+    if isinstance(said, dict):
+        said = said.get("detail") or said.get("message") or said.get("error") or said
+    words = said if isinstance(said, str) else json.dumps(said, ensure_ascii=False)
+    failure = HookError.saying("HTTPException", words[:2000] or f"status {answer.status}")
+    failure.data |= {"status": answer.status, "detail": words or None}
+    return failure
 
 
 def _of_response(response: Any) -> Shape:

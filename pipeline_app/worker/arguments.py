@@ -6,6 +6,7 @@ it; what a request has no value for is None or empty, never missing.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -137,6 +138,10 @@ class EventObject(SimpleNamespace):
     def model_dump(self, **_: Any) -> dict[str, Any]:
         """Returns the event as a dict."""
         return dict(vars(self))
+
+    def model_dump_json(self, *, indent: int | None = None, **_: Any) -> str:
+        """Returns the event as JSON."""
+        return json.dumps(vars(self), indent=indent, ensure_ascii=False)
 
     def __getitem__(self, key: str) -> Any:
         return vars(self)[key]

@@ -17,6 +17,7 @@ from .jsonable import copy, jsonable
 from .loader import Loaded
 from .pipes import Pipe
 from .plans import Plan
+from .profile import Profile
 from .running import Running, Stage
 from .work import Work
 
@@ -64,6 +65,8 @@ class Call(Work):
         self._emit = emit
         self._ask = ask
         self._congested = congested
+        if self.context.get("profile") is True:
+            self.profile = Profile(loaded.filename)
         self._user: dict[str, Any] | None = None
         self._shared: dict[str, Any] | None = None
 

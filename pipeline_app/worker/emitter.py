@@ -61,7 +61,10 @@ def make_emitter(call: Call) -> Emitter:
 
 
 def make_caller(call: Call, ask: Callable[[Event], Awaitable[Any]] | None) -> Caller:
-    """Returns the function that asks the client. Without a client to ask it returns an ``Unanswered`` at once."""
+    """Returns the function that asks the client and waits for the answer.
+
+    It gives an ``Unanswered`` where there is no client to ask (at once), it has gone, or no answer comes in time.
+    """
 
     async def __event_call__(event: Any, *_: Any, **__: Any) -> Any:
         question = event_of(event)
@@ -69,7 +72,9 @@ def make_caller(call: Call, ask: Callable[[Event], Awaitable[Any]] | None) -> Ca
             return Unanswered(error="Client session disconnected.")
 
         async def asking() -> Any:
-            return await ask(question)
+            answer = await ask(question)
+            # So an answer that is nothing but an error counts as none, whoever gives it.
+            return Unanswered(answer) if isinstance(answer, dict) and list(answer) == ["error"] else answer
 
         home = call.loop
         if asyncio.get_running_loop() is home:

@@ -8,7 +8,7 @@ from inspect import isawaitable
 from typing import TYPE_CHECKING, Any
 
 from . import valves
-from .answers import action_result, collected
+from .answers import Whole, action_result, collected, refused
 from .errors import HookError
 from .jsonable import jsonable, weight
 from .plans import Plan
@@ -78,10 +78,12 @@ class Single:
         call = self._call
         if call.hook in BODY_HOOKS:
             answer: Any = self._body(result)
-        elif call.hook == "action":
+        elif call.hook in ("action", "run"):
             answer, event = action_result(result, str(call.context.get("id") or call.loaded.function_id))
             if event is not None:
                 call.send(event)
+            if isinstance(answer, Whole) and answer.status >= 400:
+                raise refused(answer)
         elif call.hook == "pipes":
             answer = self._listed(result)
         else:

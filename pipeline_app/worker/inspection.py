@@ -12,6 +12,20 @@ from .loader import CLASSES, Loaded, parsed
 from .tracebacks import describe, text_of
 from .valves import model_of, schema
 
+EXPECTED = {
+    "pipe": ("pipe",),
+    "filter": ("inlet", "request", "stream", "outlet"),
+    "action": ("action", "run"),
+    "event": ("event",),
+}
+"""The methods of each kind that are called, ``run`` being an older name; a function has at least one of them."""
+
+
+def no_hooks(kind: str) -> str:
+    """Returns the sentence about a class without any hook of its kind."""
+    hooks = ", ".join(hook for hook in EXPECTED[kind] if hook != "run")
+    return f"The class has none of the methods that are called: {hooks}."
+
 
 def facts(source: str) -> dict[str, Any]:
     """Returns ``{"classes", "imports", "kind", "error"}`` of a source, from its syntax tree alone.
@@ -70,7 +84,7 @@ def manifest(loaded: Loaded) -> dict[str, Any]:
         "icon": _text(_attribute(instance, "icon_url", warnings)) or _text(_attribute(instance, "icon", warnings)),
         "file_handler": _truth(_attribute(instance, "file_handler", warnings)),
         "actions": _actions(instance, warnings),
-        "warnings": warnings + _remarks(loaded),
+        "warnings": warnings + remarks(loaded),
     }
 
 
@@ -153,24 +167,18 @@ def _actions(instance: Any, warnings: list[str]) -> list[dict[str, Any]]:
     return listed
 
 
-def _remarks(loaded: Loaded) -> list[str]:
+def remarks(loaded: Loaded) -> list[str]:
     """Returns sentences for the author about what loads but will not do what he expects."""
-    remarks = []
-    expected = {
-        "pipe": ("pipe",),
-        "filter": ("inlet", "request", "stream", "outlet"),
-        "action": ("action",),
-        "event": ("event",),
-    }
-    hooks = expected[loaded.kind]
+    said = []
+    hooks = EXPECTED[loaded.kind]
     if not any(hook in loaded.plans for hook in hooks):
-        remarks.append(f"The class has none of the methods that are called: {', '.join(hooks)}.")
+        said.append(no_hooks(loaded.kind))
     if getattr(loaded.instance, "Valves", None) is not None and not loaded.has_valves:
-        remarks.append(
+        said.append(
             "There is a class Valves, but __init__ sets no self.valves, so valves are not given to the function."
         )
     if loaded.has_valves and not loaded.valves_are_per_call:
-        remarks.append(
+        said.append(
             "self.valves is shared by concurrent calls: the class allows no subclass or decides about it itself."
         )
-    return remarks
+    return said

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from .arguments import TABLE, Maker
@@ -28,6 +28,7 @@ class Plan(NamedTuple):
     required: tuple[str, ...]
     kwargs: bool
     wants_metadata: bool
+    signature: tuple[inspect.Parameter, ...]
 
 
 def plan(hook: str, method: Callable[..., Any]) -> Plan:
@@ -39,8 +40,7 @@ def plan(hook: str, method: Callable[..., Any]) -> Plan:
     named = [p for p in found if p.kind not in (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)]
     by_keyword = [p.name for p in named if p.kind is not inspect.Parameter.POSITIONAL_ONLY]
     kwargs = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in found)
-    keyword = None if hook in NO_PAYLOAD else "event" if hook in EVENT_PAYLOAD else "body"
-    payload = keyword and _payload(keyword, named, by_keyword, kwargs, found)
+    payload = payload_of(hook, found)
     # ``user`` is no argument of Open WebUI's: functions that give it a default count on being left with that.
     defaulted = {p.name for p in named if p.default is not inspect.Parameter.empty}
     wanted = [name for name in by_keyword if name != payload and not (name == "user" and name in defaulted)]
@@ -59,6 +59,7 @@ def plan(hook: str, method: Callable[..., Any]) -> Plan:
         required=tuple(p.name for p in named if p.default is inspect.Parameter.empty),
         kwargs=kwargs,
         wants_metadata="__metadata__" in wanted,
+        signature=tuple(found),
     )
 
 
@@ -72,11 +73,22 @@ def plans(instance: object) -> dict[str, Plan]:
     return made
 
 
-def _payload(
-    keyword: str, named: list[inspect.Parameter], by_keyword: list[str], kwargs: bool, found: list[inspect.Parameter]
-) -> str | None:
-    """Returns how the payload goes in: by its keyword, else as the first parameter that is no special argument."""
-    if keyword in by_keyword or kwargs:
+def keyword_of(hook: str) -> str | None:
+    """Returns the name under which a hook is given its payload; None for hooks without one."""
+    return None if hook in NO_PAYLOAD else "event" if hook in EVENT_PAYLOAD else "body"
+
+
+def payload_of(hook: str, found: Sequence[inspect.Parameter]) -> str | None:
+    """Returns how the payload goes in: by its keyword, else as the first parameter that is no special argument.
+
+    "" is by position, None not at all.
+    """
+    keyword = keyword_of(hook)
+    if keyword is None:
+        return None
+    named = [p for p in found if p.kind not in (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)]
+    by_keyword = [p.name for p in named if p.kind is not inspect.Parameter.POSITIONAL_ONLY]
+    if keyword in by_keyword or any(p.kind is inspect.Parameter.VAR_KEYWORD for p in found):
         return keyword
     if named and named[0].kind is inspect.Parameter.POSITIONAL_ONLY:
         return ""

@@ -15,6 +15,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any, NamedTuple
 
 from .errors import HookError, Interrupted
+from .profile import Profile
 from .scope import Scope, current
 from .threads import Threads, is_delicate, port, raise_in_thread
 
@@ -55,6 +56,8 @@ class Running:
         self.interrupted = False
         self.ended = False
         self.gentle = False  # a generator is being pumped: it gets a moment to be closed between two items
+        self.profile: Profile | None = None
+        """Watches the stages, where a profile is wanted."""
         self._threads = threads
         self._describe = describe
         self._on_end = on_end
@@ -71,6 +74,9 @@ class Running:
     def start(self, stage: Stage) -> None:
         """Begins a stage. Its failure is described where it happens and given to ``on_end``."""
         self.gentle = False
+        if self.profile is not None:
+            around = self.profile.around if stage.threaded else self.profile.around_async
+            stage = stage._replace(work=around(stage.work))
         if stage.threaded:
             self._task = None
             try:

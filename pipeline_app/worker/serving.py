@@ -3,7 +3,7 @@
 Messages are JSON arrays (``protocol.py``); ``id`` tells the server's questions apart. From the server:
 
     ["load", id, {"function_id", "number", "sha256", "source", "imports", "output_mb", "sync_threads"}]
-    ["about", id, "manifest" | "validate" | "options" | "probe", payload]
+    ["about", id, "manifest" | "validate" | "options" | "read" | "check" | "probe", payload]
     ["call", id, hook, payload, context, valves, user_valves, can_ask]      one value
     ["stream", id, payload, context, valves, user_valves, can_ask]          a pipe, answered by items
     ["stop", id, message]   ["credit", id, bytes]   ["ping", n]
@@ -184,6 +184,10 @@ class Serving:
             from . import probes
 
             return probes.run(payload)
+        if question == "read":
+            from . import checking
+
+            return checking.read(payload)
         loaded = self._loaded_function()
         match question:
             case "manifest":
@@ -192,6 +196,10 @@ class Serving:
                 return valves.validate(loaded, payload["scope"], payload["values"])
             case "options":
                 return valves.options(loaded, payload["scope"], payload["user"])
+            case "check":
+                from . import checking
+
+                return checking.look_at(loaded, payload)
         raise ValueError(f"Nobody can answer the question {question!r}.")
 
     # --- calls -------------------------------------------------------------------------------------------
@@ -311,6 +319,8 @@ class Serving:
             "output": work.output,
             "error": error,
         }
+        if work.profile is not None:
+            told["profile"] = work.profile.told()
         try:
             return encode(["done", job.number, told], frame_limit(self._output_mb))
         except TooLong:

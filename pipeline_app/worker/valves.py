@@ -33,32 +33,49 @@ def build(loaded: Loaded, values: dict[str, Any] | None) -> Any:
     try:
         return loaded.instance.Valves(**kept(values))
     except Exception as exc:
-        found = "; ".join(_sentence(error) for error in _errors(exc))
+        found = _sentences(exc)
         message = f"The stored valves of {loaded.function_id} do not fit its code: {found}. Change them, or the code."
         data = {**loaded.failure(exc), "message": message, "status": None, "detail": None}
+        if _lists_errors(exc):
+            data["traceback"] = ""  # pydantic's own text repeats the values, secrets too
         raise HookError(data) from exc
 
 
 def build_user(loaded: Loaded, values: dict[str, Any] | None) -> Any:
     """Returns a fresh object of the function's user valves.
 
-    A user's stored value that no longer fits is left at its default and logged: it must not lock him out.
-    None when the model cannot even be made without values.
+    A user's stored value that no longer fits is left at its default and logged: it must not lock him out. Where
+    values do not fit together the first ones win, which are those that administrators fix. None when the model cannot
+    even be made without values.
     """
     model, given = loaded.instance.UserValves, kept(values)
     try:
         return model(**given)
     except Exception as exc:
-        wrong = {str(error["loc"][0]) for error in _errors(exc) if error["loc"]} & given.keys() or set(given)
-        log.warning(
-            "User valves of %s that do not fit are at their defaults: %s", loaded.function_id, ", ".join(sorted(wrong))
-        )
-        for rest in ({name: value for name, value in given.items() if name not in wrong}, {}):
+        fitting: dict[str, Any] = {}
+        for name, value in given.items():
+            if _fits(model, {**fitting, name: value}):
+                fitting[name] = value
+        wrong = given.keys() - fitting.keys()
+        found = ", ".join(sorted(wrong)) or _sentences(exc)
+        log.warning("User valves of %s that do not fit are at their defaults: %s", loaded.function_id, found)
+        for rest in (fitting, {}):
             try:
                 return model(**rest)
             except Exception as again:
-                log.warning("User valves of %s cannot be made: %s", loaded.function_id, text_of(again))
+                log.warning("User valves of %s cannot be made: %s", loaded.function_id, _sentences(again))
         return None
+
+
+def _fits(model: Any, values: dict[str, Any]) -> bool:
+    """Whether the model has nothing against values but that others are missing."""
+    try:
+        model(**values)
+    except Exception as exc:
+        return _lists_errors(exc) and all(
+            error["msg"] == "Field required" and len(error["loc"]) == 1 for error in _errors(exc)
+        )
+    return True
 
 
 def validate(loaded: Loaded, scope: str, values: dict[str, Any]) -> dict[str, Any]:
@@ -130,6 +147,10 @@ def _listed(method: Callable[..., Any] | None, user: dict[str, Any] | None, wher
     return listed
 
 
+def _lists_errors(exc: Exception) -> bool:
+    return callable(getattr(exc, "errors", None))
+
+
 def _errors(exc: Exception) -> list[dict[str, Any]]:
     """Returns what pydantic found, or the exception itself, as ``[{"loc", "msg"}]``."""
     listing = getattr(exc, "errors", None)
@@ -141,6 +162,10 @@ def _errors(exc: Exception) -> list[dict[str, Any]]:
         except Exception as trouble:  # somebody else's ``errors``
             log.debug("errors() of %s failed: %s", type(exc).__name__, trouble)
     return [{"loc": [], "msg": text_of(exc)}]
+
+
+def _sentences(exc: Exception) -> str:
+    return "; ".join(_sentence(error) for error in _errors(exc))
 
 
 def _sentence(error: dict[str, Any]) -> str:

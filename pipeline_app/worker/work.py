@@ -12,6 +12,7 @@ from typing import Any
 from . import output as outputs
 from .errors import HookError, Interrupted, LoadError, ValvesError
 from .hosts import Host
+from .profile import Profile
 from .running import Running, Stage
 from .scope import Scope
 from .threads import Threads
@@ -28,6 +29,8 @@ class Work:
         self._interrupted = False
         self._running: Running | None = None
         self._output = outputs.Output()
+        self.profile: Profile | None = None
+        """Where its time goes, when that is wanted."""
 
     def interrupt(self, message: str = "The call was stopped.", kind: str = "Interrupted") -> None:
         """Stops the work: a task is cancelled, a generator closed between two items, running Python code interrupted.
@@ -85,6 +88,7 @@ class Work:
         outputs.install()
         self._scope = Scope(instance, self._output, self._host)
         running = self._running = Running(threads, self._scope, self._failure, self._on_end)
+        running.profile = self.profile
         if self._interrupted:
             running.interrupted = True
         running.start(stage)

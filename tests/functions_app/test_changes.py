@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from django.contrib.auth.models import Group
+from django.contrib.auth.models import Group, Permission
 from django.db import DatabaseError, connection
 from django.utils import timezone
 
 from functions_app import generation
-from functions_app.models import Environment, Function, FunctionVersion, Model, User, UserValves, Valves
+from functions_app.models import Environment, FilterSwitches, Function, FunctionVersion, Model, User, UserValves, Valves
 from tests.builders import make_function, make_model, make_user, make_version
 from tests.functions_app.sources import OTHER_PIPE
 
@@ -46,6 +46,7 @@ FUNCTION_CHANGES = {
     "get or create": lambda f, u, m, g: Function.objects.get_or_create(id="x", name="x"),
     "policy": lambda f, u, m, g: f.change_policy({"on_error": "block"}),
     "valves": lambda f, u, m, g: Valves.objects.update(values={"a": 1}),
+    "rules": lambda f, u, m, g: Valves.objects.set_rules(f, {"valves": {}}),
     "model": lambda f, u, m, g: m.save(),
     "model filters": lambda f, u, m, g: m.filters.add(f),
     "reverse side": lambda f, u, m, g: f.filtered_models.add(m),
@@ -60,6 +61,9 @@ PEOPLE_CHANGES = {
     "group gets a member": lambda f, u, m, g: g.user_set.add(u),
     "group": lambda f, u, m, g: g.save(),
     "user valves": lambda f, u, m, g: UserValves.objects.update(values={"a": 1}),
+    "filter switches": lambda f, u, m, g: FilterSwitches.objects.change(u, {"*": ["f"]}, {"f"}),
+    "filter switches removed": lambda f, u, m, g: FilterSwitches.objects.all().delete(),
+    "permission deleted": lambda f, u, m, g: Permission.objects.filter(codename="use_function").delete(),
     "password": lambda f, u, m, g: u.set_password("x") or u.save(update_fields=["password"]),
 }
 BOTH = {

@@ -32,10 +32,33 @@ def test_a_wrong_policy_of_the_installation_is_an_error(settings, policy, messag
     assert [(found.id, found.msg) for found in checks.check_policy(None)] == [("functions.E002", message)]
 
 
+@pytest.mark.parametrize("everybody", [[], ["none"], ["functions_app.use_function", "functions_app.view_function"]])
+def test_what_everybody_may_is_roles_or_nothing(settings, everybody):
+    settings.FUNCTIONS_EVERYBODY = everybody
+    assert checks.check_everybody(None) == []
+
+
+@pytest.mark.parametrize("everybody", [["use_function"], ["none", "functions_app.use_function"]])
+def test_a_permission_for_everybody_that_does_not_exist_is_an_error(settings, everybody):
+    settings.FUNCTIONS_EVERYBODY = everybody
+    (message,) = checks.check_everybody(None)
+    assert message.id == "functions.E007"
+    assert message.msg == f"FUNCTIONS_EVERYBODY names {everybody[0]!r}, which is no permission of functions."
+
+
 def test_a_wrong_import_rule_is_an_error(settings):
     settings.FUNCTIONS_IMPORTS = {"forbid": []}
     (message,) = checks.check_policy(None)
     assert message.id == "functions.E003"
+
+
+def test_a_wrong_host_to_load_from_is_an_error(settings):
+    settings.FUNCTIONS_LOAD_FROM = ["git.example", "127.0.0.1:8000", "10.0.0.0/8", "git.example:port"]
+    (message,) = checks.check_policy(None)
+    assert (message.id, message.msg.startswith("FUNCTIONS_LOAD_FROM: allow: 'git.example:port' is not")) == (
+        "functions.E006",
+        True,
+    )
 
 
 def test_a_runtime_that_does_not_exist_is_an_error(settings):
@@ -52,7 +75,7 @@ def test_valves_that_no_key_decrypts_are_an_error(settings):
     assert checks.check_stored_valves(None) == []
     (message,) = checks.check_stored_valves(None, databases=["default"])
     assert message.id == "functions.E005"
-    assert message.msg == "1 stored set of valves cannot be decrypted with any key in VALVE_KEYS."
+    assert message.msg == "1 stored set of valves or tokens cannot be decrypted with any key in VALVE_KEYS."
 
 
 def test_a_generated_key_beside_a_shared_database_is_a_warning(settings, tmp_path, monkeypatch):

@@ -182,6 +182,7 @@ def test_files_are_the_callers_own_even_for_an_admin(ask, store, alice, bob):
     data = ask(bob, "files.get", id=str(mine.pk))
     assert data["meta"] == {"name": "notes.txt", "content_type": "text/plain", "size": 5}
     assert (data["user_id"], data["hash"]) == (str(bob.pk), "ab")
+    assert data["data"] == {"status": "completed", "content": "hello"}
 
 
 def test_a_file_is_read_in_pieces(ask, store, bob):

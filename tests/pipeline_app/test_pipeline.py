@@ -247,7 +247,7 @@ def test_an_inactive_filter_does_not_run(api, pipe, filters):
 
 def test_a_file_handler_takes_the_files(api, pipe, filters):
     pipe("counter", "return str(len(__files__))", signature="self, body, __files__=None")
-    files = [{"type": "file", "id": "a"}]
+    files = [{"type": "collection", "id": "a"}]
     assert api.chat("counter", files=files).content == "1"
     filters(
         "handler",

@@ -44,6 +44,8 @@ def test_lone_surrogates_stay_escapes_in_valid_utf8():
         (b"{", "Expecting property name enclosed in double quotes at line 1, column 2"),
         (b"\xff", "it is not UTF-8 text (invalid start byte at byte 0)"),
         (b"[Infinity]", "Infinity is not JSON"),
+        (b"[1e999]", "the number 1e999 is too large"),
+        (b"[" + b"9" * 5000 + b"]", "a whole number has more than 4300 digits"),
         (b"[" * 100_000, "it is nested too deeply"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Encrypts all valves anew under the first of ``VALVE_KEYS``."""
+"""Encrypts all valves and OAuth tokens anew under the first of ``VALVE_KEYS``."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import transaction
 
 from functions_app.fields import Sealed, UndecryptableValves
-from functions_app.models import UserValves, Valves
+from functions_app.models import OAuthToken, UserValves, Valves
 
 
 class Command(BaseCommand):
     help = (
-        "Encrypts all valves and user valves anew under the first key of VALVE_KEYS. To change keys: put the new key "
-        "first, restart, run this command, then remove the old key."
+        "Encrypts all valves, user valves and OAuth tokens anew under the first key of VALVE_KEYS. To change keys: "
+        "put the new key first, restart, run this command, then remove the old key."
     )
 
     def handle(self, *args: Any, **options: Any) -> None:
         done = 0
         lost: list[str] = []
-        for model in (Valves, UserValves):
+        for model in (Valves, UserValves, OAuthToken):
             for pk in list(model._base_manager.values_list("pk", flat=True)):
                 with transaction.atomic():
                     row = model._base_manager.select_for_update().filter(pk=pk).first()

@@ -7,8 +7,8 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
+from functions_app.management.progress import Progress
 from functions_app.runtime import RequirementError
-from pipeline_app.management.progress import Progress
 from pipeline_app.runners import environments
 
 

@@ -16,9 +16,9 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import connections
 
 from functions_app import exchange
+from functions_app.management.progress import Progress
 from functions_app.models import User
 from functions_app.runtime import RequirementError
-from pipeline_app.management.progress import Progress
 from pipeline_app.models import ApiKey
 from pipeline_app.runners import environments
 

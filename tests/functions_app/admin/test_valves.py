@@ -96,3 +96,75 @@ def test_the_list_names_functions_that_have_valves(admin, function):
     make_function("plain", PIPE)
     page = admin.get("/admin/functions_app/valves/").content.decode()
     assert URL in page and "/plain/valves/" not in page
+
+
+# --- Rules ---------------------------------------------------------------------------------------------------------
+
+RULES = URL + "rules/"
+
+
+def test_rules_are_set_box_by_box_and_hold_for_the_form_of_the_valves(admin, alice, function, told):
+    response = save(admin, RULES, valves__size__maximum="5", valves__url__choices="http://x\nhttp://y")
+    row = Valves.objects.get()
+    assert row.rules == {"size": {"maximum": 5}, "url": {"choices": ["http://x", "http://y"]}}
+    assert (row.user_rules, row.values, row.changed_by) == ({}, {}, alice)
+    assert told(response) == ["The rules on the valves of “Hello” were set."]
+    assert errors(save(admin, URL, size="6")) == {"size": ["Ensure this value is less than or equal to 5."]}
+    save(admin, RULES, valves__size__maximum="", valves__url__choices="")
+    assert Valves.objects.get().rules == {}
+
+
+def test_a_fixed_value_is_shown_and_not_overwritten(admin, function):
+    save(admin, URL, size="4", url="http://y")
+    save(admin, RULES, valves__url__fixed="http://z", valves__size__fixed="5")
+    page = admin.get(URL).content.decode()
+    assert "http://z" in page and "Fixed by a rule." in page
+    save(admin, URL, API_KEY="sk-1")
+    assert Valves.objects.get().values == {"API_KEY": "sk-1"}
+    assert Valves.objects.get().rules == {"url": {"fixed": "http://z"}, "size": {"fixed": 5}}
+
+
+def test_wrong_rules_are_told_beside_their_boxes_and_kept(admin, function):
+    response = save(admin, RULES, valves__size__minimum="30", valves__url__pattern="(typed")
+    assert errors(response) == {
+        "valves__size__minimum": ["The code's own maximum is 9: no value is left."],
+        "valves__url__pattern": ["A bracket ( is never closed."],
+    }
+    assert "(typed" in response.content.decode()
+    assert errors(save(admin, RULES, valves__size__maximum="2")) == {
+        "__all__": ['size: The code\'s own default, 3, breaks this rule. Say in "default" what holds instead.']
+    }
+    assert not Valves.objects.exists()
+
+
+def test_a_secret_can_be_told_what_it_looks_like_and_nothing_that_could_be_read(admin, function):
+    page = admin.get(RULES).content.decode()
+    assert "valves__API_KEY__pattern" in page and "valves__API_KEY__fixed" not in page
+
+
+def test_rules_need_the_permission_to_configure(function, staff):
+    assert staff("view_function").get(RULES).status_code == 403
+    assert staff("change_valves").get(RULES).status_code == 200
+
+
+def test_a_function_with_user_valves_only_has_rules_too(admin):
+    source = "from pydantic import BaseModel\n\n\n" + PIPE.replace(
+        "class Pipe:\n",
+        "class Pipe:\n    class UserValves(BaseModel):\n        tone: str = 'a'\n        on: bool = True\n\n",
+    )
+    make_function("hello", source)
+    assert RULES in admin.get(URL).content.decode()
+    save(admin, RULES, user_valves__tone__fixed="b", user_valves__on__fixed="false")
+    assert Valves.objects.get().user_rules == {"tone": {"fixed": "b"}, "on": {"fixed": False}}
+
+
+def test_secrets_inside_of_json_stay_where_their_mask_does(admin):
+    fields = "logins: list[dict[str, str]] = []"
+    make_function("hello", with_valves(fields), valves={"logins": [{"host": "a", "password": "p"}]})
+    page = admin.get(URL)
+    shown = page.context["form"]["logins"].value()
+    assert "********" in shown and '"p"' not in shown
+    save(admin, URL, logins='[{"host": "b", "password": "q"}, {"host": "a", "password": "********"}]')
+    assert Valves.objects.get().values == {"logins": [{"host": "b", "password": "q"}, {"host": "a", "password": "p"}]}
+    save(admin, URL, **{"logins" + BACK: "on"})
+    assert Valves.objects.get().values == {}

@@ -4,6 +4,7 @@ import pytest
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
 
+from functions_app import configuration
 from functions_app.models import UserValves, Valves
 from functions_app.runtime import InvalidValves
 from tests.builders import make_function
@@ -70,3 +71,48 @@ def test_a_function_has_one_row_of_valves():
     function = make_function(source=with_valves("size: int = 1"), valves={})
     with pytest.raises(IntegrityError), transaction.atomic():
         Valves.objects.create(function=function, values={})
+
+
+def test_what_is_set_meanwhile_is_not_lost_to_a_slower_update(monkeypatch):
+    function = make_function("hello", with_valves("api_key: str = ''\nsize: int = 1"), valves={"api_key": "old"})
+    kept, meanwhile = configuration.kept, iter([{"api_key": "new", "size": 2}])
+
+    def slowly(*args):
+        found = kept(*args)
+        for values in meanwhile:
+            Valves.objects.set_values(function, values)
+        return found
+
+    monkeypatch.setattr(configuration, "kept", slowly)
+    Valves.objects.set_values(function, {"size": 3})
+    assert Valves.objects.get().values == {"api_key": "new", "size": 3}
+
+
+def test_a_users_first_values_set_twice_at_once_are_set_one_after_the_other(monkeypatch, bob):
+    function = make_function("hello", with_valves("size: int = 1", "token: str = ''\ntone: str = ''"))
+    kept, meanwhile = configuration.kept, iter([{"token": "t"}])
+
+    def slowly(*args):
+        found = kept(*args)
+        for values in meanwhile:
+            UserValves.objects.set_values(function, bob, values)
+        return found
+
+    monkeypatch.setattr(configuration, "kept", slowly)
+    UserValves.objects.set_values(function, bob, {"tone": "soft"})
+    assert UserValves.objects.get().values == {"token": "t", "tone": "soft"}
+
+
+def test_a_fixed_value_has_to_fit_what_is_set_beside_it():
+    lines = (
+        "low: int = 1\nhigh: int = 5\n@model_validator(mode='after')\ndef check(self):\n"
+        "    if self.low > self.high: raise ValueError('low is above high')\n    return self"
+    )
+    source = with_valves(lines).replace("BaseModel, Field", "BaseModel, Field, model_validator")
+    function = make_function("hello", source, valves={"low": 4})
+    with pytest.raises(InvalidValves) as caught:
+        Valves.objects.set_rules(function, {"valves": {"high": {"fixed": 3}}})
+    assert str(caught.value) == "valves: Value error, low is above high"
+    Valves.objects.set_rules(function, {"valves": {"high": {"fixed": 4}}})
+    with pytest.raises(InvalidValves, match="low is above high"):
+        Valves.objects.set_values(function, {"low": 5})

@@ -38,12 +38,14 @@ asking = """
 import base64
 from open_webui.models.users import Users
 from open_webui.models.files import Files
+from open_webui.storage.provider import Storage
 from pipeline_app.worker import hosts
 class Pipe:
     async def pipe(self, body, __user__):
         me = Users.get_user_by_id(__user__["id"])
         files = await Files.get_files()
         pieces = [base64.b64decode(piece) async for piece in hosts.parts("files.stream", {"id": files[0].id})]
+        assert open(await Storage.get_file(files[0].path), "rb").read() == b"".join(pieces)
         other = Users.get_user_by_id(body["messages"][-1]["content"])
         return f"{me.email} {[file.filename for file in files]} {b''.join(pieces)} {other.name} {other.email!r}"
 """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import sys
 
 import pytest
@@ -65,6 +66,8 @@ class Answers(Host):
                 return [MODEL, {**MODEL, "id": "echo", "base_model_id": None}]
             case "files.get", {"id": "f1"}:
                 return FILE
+            case "files.read", {"id": "f1", "offset": offset}:
+                return base64.b64encode(b"hello"[offset : offset + 3]).decode()
             case "files.list", {"skip": skip, "limit": limit}:
                 return {"items": [{**FILE, "id": f"f{n}"} for n in range(skip, min(150, skip + limit))], "total": 150}
         return None
@@ -181,6 +184,30 @@ assert Files.get_file_metadata_by_id("f1").meta == {"size": 5}
 return "fine"
 """
     assert said(code)[0] == "fine"
+
+
+def test_the_content_of_a_file_is_opened_from_a_path_of_the_functions_own():
+    code = """
+import os
+from open_webui.storage.provider import Storage
+file = await Files.get_file_by_id("f1")
+path = Storage.get_file(file.path)
+with open(path, "rb") as content:
+    assert content.read() == b"hello"
+assert await asyncio.to_thread(Storage.get_file, file.path) == await Storage.get_file("uploads/f1") == path
+assert os.listdir(os.path.dirname(path)) == ["f1"]
+try:
+    Storage.get_file("uploads/f2")
+except FileNotFoundError as error:
+    assert "f2" in str(error)
+os.unlink(path)
+os.rmdir(os.path.dirname(path))
+return "fine"
+"""
+    answer, asked = said(code)
+    assert answer == "fine"
+    # Fetched in two pieces and an empty one; whether the caller has it is asked each time.
+    assert [method for _, method in asked] == ["files.get", "files.get", *["files.read"] * 3, *["files.get"] * 3]
 
 
 def test_what_the_server_refuses_reaches_the_author_as_a_sentence():

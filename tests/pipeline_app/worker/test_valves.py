@@ -164,6 +164,49 @@ def test_user_valves_that_no_longer_fit_are_defaults_and_do_not_lock_the_user_ou
     assert items(function, {}, {"user": {}}, user_valves={"a": "x", "b": 5}) == ["1 5"]
 
 
+def test_of_user_valves_that_do_not_fit_together_the_first_win():
+    function = loaded("""
+        from pydantic import BaseModel, model_validator
+        class Pipe:
+            class UserValves(BaseModel):
+                needed: str
+                low: int = 1
+                high: int = 5
+                @model_validator(mode="after")
+                def check(self):
+                    if self.low > self.high:
+                        raise ValueError("low is above high")
+                    return self
+            def pipe(self, body, __user__):
+                valves = __user__['valves']
+                return f"{valves.needed} {valves.low} {valves.high}"
+    """)
+    # Administrators' fixed values come first.
+    stored = {"high": 2, "needed": "x", "low": 3}
+    assert items(function, {}, {"user": {}}, user_valves=stored) == ["x 1 2"]
+
+
+def test_values_that_do_not_fit_are_not_repeated_in_errors_and_logs(caplog):
+    function = loaded("""
+        from pydantic import BaseModel
+        class Pipe:
+            class Valves(BaseModel):
+                size: int = 1
+            class UserValves(BaseModel):
+                needed: int
+            def __init__(self):
+                self.valves = self.Valves()
+            def pipe(self, body, __user__):
+                return str(__user__.get("valves"))
+    """)
+    with pytest.raises(HookError) as caught:
+        items(function, {}, {"user": {}}, valves={"size": "sk-secret"})
+    assert "sk-secret" not in str(caught.value.data)
+    items(function, {}, {"user": {}}, user_valves={"needed": "sk-secret"})
+    assert "cannot be made: needed: Field required" in caplog.text
+    assert "sk-secret" not in caplog.text
+
+
 def test_validation_keeps_what_was_set_as_the_model_keeps_it():
     function = sample("greeter")
     assert validate(function, "valves", {"priority": "3", "greeting": None, "unknown": 1}) == {"priority": 3}

@@ -1,0 +1,1 @@
+"""Everything under ``/api/v1/functions/``: one module per part."""

@@ -1,0 +1,1 @@
+"""Open WebUI's storage, as far as functions read from it."""
