@@ -11,15 +11,13 @@ import pytest
 
 from pipeline_app.models import ApiKey, Run
 from pipeline_app.runs import log
+from tests.pipeline_app.api.places import Place, chat, ended
 from tests.pipeline_app.conftest import API
 
 RUN = "/api/v1/runs/{}"
 
-SOURCES = """
-from functions_app.models import Function
-
 SOURCES = {
-    "talker": '''
+    "talker": """
 import asyncio
 
 class Pipe:
@@ -28,8 +26,8 @@ class Pipe:
         for number in range(2000):
             yield f"{number} "
             await asyncio.sleep(0.02)
-''',
-    "narrow": '''
+""",
+    "narrow": """
 import asyncio
 
 class Pipe:
@@ -37,14 +35,14 @@ class Pipe:
         for number in range(2000):
             yield f"{number} "
             await asyncio.sleep(0.02)
-''',
-    "flood": '''
+""",
+    "flood": """
 class Pipe:
     def pipe(self, body):
         while True:
             yield "x" * 10000
-''',
-    "thinker": '''
+""",
+    "thinker": """
 import time
 
 class Pipe:
@@ -53,14 +51,14 @@ class Pipe:
         for _ in range(2000):
             time.sleep(0.02)
         return "done"
-''',
-    "after": '''
+""",
+    "after": """
 class Filter:
     def outlet(self, body):
         print("saw", len(body["messages"][-1]["content"]) > 0)
         return body
-''',
-    "slow": '''
+""",
+    "slow": """
 import asyncio
 
 class Filter:
@@ -69,61 +67,27 @@ class Filter:
     async def inlet(self, body):
         await asyncio.sleep(60)
         return body
-''',
-    "long": '''
+""",
+    "long": """
 import asyncio
 
 class Action:
     async def action(self, body):
         await asyncio.sleep(60)
-''',
+""",
 }
-for id, source in SOURCES.items():
-    function = Function.objects.create_function(id, id, source)
-    assert function.live, function.newest.error
-    function.is_active, function.is_global = True, id in ("after", "slow", "long")
-    if id == "narrow":
-        function.change_policy({"concurrency": 1})
-    if id == "slow":
-        function.change_policy({"on_error": "skip", "time_limit": 100})
-    function.save()
-"""
+
+POLICIES = {"narrow": {"concurrency": 1}, "slow": {"on_error": "skip", "time_limit": 100}}
 
 
-class Place:
-    """A server, and clients of alice, who runs it, and of bob and carl, who don't."""
-
-    def __init__(self, server):
-        server.shell(
-            "from functions_app.models import User\n"
-            "User.objects.create_superuser('alice', 'a@example.org', 'alice')\n"
-            "User.objects.create_user('bob', 'b@example.org', 'bob')\n"
-            "User.objects.create_user('carl', 'c@example.org', 'carl')\n" + SOURCES
-        )
-        self.server = server
-        self.keys = {name: server.manage("create_api_key", name) for name in ("alice", "bob", "carl")}
-
-    def client(self, name: str) -> httpx.AsyncClient:
-        headers = {"Authorization": f"Bearer {self.keys[name]}"}
-        return httpx.AsyncClient(base_url=self.server.url, headers=headers, timeout=60)
-
-    async def row(self, client: httpx.AsyncClient, run: str, *, ended: bool = True) -> dict:
-        """Returns a run, once it has ended."""
-        for _ in range(200):
-            answer = await client.get(RUN.format(run))
-            if answer.status_code == 200 and (not ended or answer.json()["outcome"] != "running"):
-                return answer.json()
-            await asyncio.sleep(0.05)
-        raise AssertionError(f"run {run} does not end: {answer.text}")
-
-
-@pytest.fixture
-def place(server) -> Place:
-    return Place(server)
-
-
-def chat(model: str, **more):
-    return {"model": model, "messages": [{"role": "user", "content": "go"}], **more}
+@pytest.fixture(scope="module")
+def place(one_server) -> Place:
+    made = Place([one_server], SOURCES)
+    headers = {"Authorization": f"Bearer {made.keys['alice']}"}
+    for function, policy in POLICIES.items():
+        address = f"{one_server.url}/api/v1/functions/id/{function}/policy"
+        assert httpx.post(address, json=policy, headers=headers).status_code == 200
+    return made
 
 
 async def began(stream: httpx.Response) -> tuple[str, list[str]]:
@@ -150,7 +114,7 @@ async def test_a_stream_is_stopped_by_its_owner_or_an_admin_and_the_client_is_to
         assert '"code":"run_stopped"' in text
         assert text.strip().endswith("data: [DONE]")
         async with place.client("alice") as alice:
-            row = await place.row(alice, run)
+            row = await ended(alice, run)
         assert (row["outcome"], row["error"]) == ("stopped", f"Run {run} was stopped by {by}.")
         pipe = next(step for step in row["steps"] if step["hook"] == "pipe")
         assert pipe["exit"]
@@ -165,7 +129,7 @@ async def test_what_went_out_before_a_stop_is_seen_by_the_outlets(place):
             assert (await bob.delete(RUN.format(run))).status_code == 200
             async for _ in stream.rest:
                 pass
-        row = await place.row(alice, run)
+        row = await ended(alice, run)
         outlet = next(step for step in row["steps"] if step["hook"] == "outlet")
         assert "error" not in outlet
         assert "saw True" in outlet["output"][0]["text"]
@@ -210,7 +174,7 @@ async def test_a_stop_is_never_skipped_by_a_filter_that_may_fail(place):
         await bob.delete(RUN.format(name))
         answer = await waiting
         assert (answer.status_code, answer.json()["error"]["code"]) == (409, "run_stopped")
-        row = await place.row(bob, answer.headers["x-run-id"])
+        row = await ended(bob, answer.headers["x-run-id"])
         assert [(step["hook"], step["function"]) for step in row["steps"]] == [("inlet", "slow")]
 
 
@@ -259,7 +223,7 @@ async def test_a_stop_reaches_a_run_whose_client_does_not_read(place):
             started = time.monotonic()
             assert (await alice.delete(RUN.format(run))).status_code == 200
             assert time.monotonic() - started < 12
-        row = await place.row(alice, run)
+        row = await ended(alice, run)
         assert row["outcome"] == "stopped"
 
 
