@@ -16,6 +16,7 @@ from django.db import DatabaseError, transaction
 from django.utils import timezone
 
 from functions_app.fields import storable
+from functions_app.models import User
 from functions_app.system_events import Told, publish
 from pipeline_app.asking import Questions
 from pipeline_app.database import in_database
@@ -271,11 +272,17 @@ class Record:
         row = self.row(0.0)
         row.outcome = Run.Outcome.RUNNING
         with transaction.atomic():
-            most = settings.FUNCTIONS_BACKGROUND_RUNS
-            own = Run.objects.under_way().filter(user_id=self.person.id, background=True)
-            if self.background and own.count() >= most:
-                raise TooManyRuns(most)
+            if self.background:
+                self._check_background()
             row.save(force_insert=True)
+
+    def _check_background(self) -> None:
+        """Raises ``TooManyRuns``. Holds the person's row, so that several at once can't pass for one."""
+        list(User._base_manager.select_for_update(no_key=True).filter(pk=self.person.id).values_list("pk"))
+        most = settings.FUNCTIONS_BACKGROUND_RUNS
+        own = Run.objects.under_way().filter(user_id=self.person.id, background=True)
+        if own.count() >= most:
+            raise TooManyRuns(most)
 
 
 class TooManyRuns(RequestError):
@@ -295,10 +302,11 @@ class TooManyRuns(RequestError):
 
 
 def under_way(named: str, may: Callable[[Person, str], bool], person: Person) -> list[Record]:
-    """Returns the running requests that an id names, the run's own or else the request's, if the person may."""
-    own = [record for record in list(running.values()) if may(person, record.person.id)]
-    found = [record for record in own if named == str(record.id)]
-    return found or [record for record in own if named == record.request_id]
+    """Returns the running requests that an id names, if the person may: by the run's own id, or else by the one that
+    the person gave the request. That is chosen by clients, and others may have chosen the same for theirs."""
+    allowed = [record for record in list(running.values()) if may(person, record.person.id)]
+    found = [record for record in allowed if named == str(record.id)]
+    return found or [r for r in allowed if named == r.request_id and r.person.id == person.id]
 
 
 class RunLog:
@@ -358,7 +366,8 @@ class RunLog:
             self._pruned = time.monotonic()
             Run.objects.bury()
             Run.objects.prune(settings.FUNCTIONS_RUN_DAYS, settings.FUNCTIONS_RUN_ROWS)
-            for left in (RunEvent.objects, Letter.objects, Presence.objects):
+            RunEvent.objects.prune(settings.FUNCTIONS_RUN_ROWS)
+            for left in (Letter.objects, Presence.objects):
                 left.prune()
             for rows in (Usage.objects, Destination.objects, Trip.objects):
                 rows.prune(settings.FUNCTIONS_RUN_DAYS)
@@ -371,7 +380,7 @@ class RunLog:
                 if self._waiting or self._used:
                     try:
                         await in_database(self.write)
-                    except DatabaseError:
+                    except Exception:  # it outlives whatever the database does, and a run that can't be written
                         logger.exception("Runs can't be written; trying again in a moment")
         finally:
             if self._waiting or self._used:

@@ -120,6 +120,7 @@ class Trial:
             body = {"model": code.function_id, "messages": [], **(body or {})}
         asked = body if isinstance(body, dict) else {}
         metadata = metadata_of(asked, person, given.model, "") | given.metadata
+        metadata["user_id"] = person.id  # whom published code, with its stored keys, takes it to be
         if given.files is not None:
             metadata["files"] = given.files
         if self.hook == "pipe":

@@ -97,7 +97,8 @@ class UserValvesQuerySet(WatchedQuerySet["UserValves"]):
     """Users' values."""
 
     def set_values(self, function: Function, user: User, values: Mapping[str, Any]) -> UserValves:
-        """Sets what a user gives for a function and returns the row, as ``Valves.objects.set_values`` does."""
+        """Sets what a user gives for a function and returns the row, as ``Valves.objects.set_values`` does. Raises
+        ``ObjectDoesNotExist`` when the function or the user is gone."""
         while True:
             function.refresh_from_db()
             version = _configurable(function, "user_valves")
@@ -113,6 +114,9 @@ class UserValvesQuerySet(WatchedQuerySet["UserValves"]):
                         now.save()
                         return now
             except IntegrityError:
+                # Function or user were deleted meanwhile, which ``refresh_from_db`` says.
+                function.refresh_from_db()
+                user.refresh_from_db()
                 # Set for the first time by two requests at once: the other one was quicker.
                 if row is not None or not self.filter(function=function, user=user).exists():
                     raise

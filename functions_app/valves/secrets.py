@@ -134,14 +134,17 @@ def public(schema: Schema | None, values: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in shown.items() if value is not _ABSENT}
 
 
-def _public(name: str, place: Place, value: Any, depth: int = 0) -> Any:
+def _public(name: str, place: Place, value: Any, depth: int = 0, *, gaps: bool = False) -> Any:
     if depth > _DEPTH or _secret(name, place, value):
         return _ABSENT
     if isinstance(value, Mapping):
-        shown = {key: _public(key, place.field(key), inner, depth + 1) for key, inner in value.items()}
-        return {key: inner for key, inner in shown.items() if inner is not _ABSENT}
+        shown = {key: _public(key, place.field(key), inner, depth + 1, gaps=gaps) for key, inner in value.items()}
+        lost = {key for key, inner in shown.items() if inner is _ABSENT}
+        if not gaps and not lost <= set(place.names()):
+            return _ABSENT  # whoever sets an object without one of its free keys takes that away
+        return {key: inner for key, inner in shown.items() if key not in lost}
     if isinstance(value, list | tuple):
-        items = [_public("", place.item(index), inner, depth + 1) for index, inner in enumerate(value)]
+        items = [_public("", place.item(index), inner, depth + 1, gaps=gaps) for index, inner in enumerate(value)]
         # A list that lost some of its items would be another list.
         return _ABSENT if any(item is _ABSENT for item in items) else items
     return value
@@ -361,8 +364,8 @@ def _partners(place: Place, given: list[Any], stored: list[Any]) -> dict[int, in
     An item is known by what of it is shown: lists are put in another order, they grow and shrink. One that was itself
     changed, or shows nothing, is known by its position, if the list is as long as before and nothing has moved.
     """
-    old = [_public("", place.item(index), item) for index, item in enumerate(stored)]
-    new = [_public("", place.item(index), item) for index, item in enumerate(given)]
+    old = [_public("", place.item(index), item, gaps=True) for index, item in enumerate(stored)]
+    new = [_public("", place.item(index), item, gaps=True) for index, item in enumerate(given)]
     names, asked = [_name_of(part) for part in old], [_name_of(part) for part in new]
     partners = {index: index for index, name in enumerate(asked) if name and index < len(old) and name == names[index]}
     free: defaultdict[str, list[int]] = defaultdict(list)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import uuid
+from collections import Counter
 from typing import Any
 
 from django.http import HttpResponse
@@ -30,10 +31,12 @@ from pipeline_app.story import follow_stored, told
 Json = dict[str, Any]
 
 FOLLOWERS_MOST = 64
-"""How many may follow runs that another process has, or that have ended: each looks into the database for them."""
+FOLLOWERS_EACH = 16
+"""How many may follow runs that another process has, or that have ended, and how many of them one person: each looks
+into the database for them."""
 _NUMBER = re.compile(r"\d{1,9}", re.ASCII).fullmatch
 
-_followers = 0
+_followers: Counter[str] = Counter()
 
 
 class RunNotFound(RequestError):
@@ -165,27 +168,26 @@ class RunEventsView(AsyncAPIView):
             )
         return int(given)
 
-    @staticmethod
-    def _followed(key: uuid.UUID, after: int) -> Any:
-        global _followers
-        if _followers >= FOLLOWERS_MOST:
+    def _followed(self, key: uuid.UUID, after: int) -> Any:
+        if _followers[self.person.id] >= FOLLOWERS_EACH or _followers.total() >= FOLLOWERS_MOST:
             raise RequestError(
                 "Too many follow runs through this server process; try again in a moment.",
                 status=429,
                 code="rate_limit_exceeded",
                 headers={"Retry-After": "5"},
             )
-        return _counted(key, after)
+        return _counted(self.person.id, key, after)
 
 
-async def _counted(key: uuid.UUID, after: int) -> Any:
-    global _followers
-    _followers += 1
+async def _counted(follower: str, key: uuid.UUID, after: int) -> Any:
+    _followers[follower] += 1
     try:
         async for frames in follow_stored(key, after, IDLE_SECONDS, lambda: engine.backgrounds.closing):
             yield frames
     finally:
-        _followers -= 1
+        _followers[follower] -= 1
+        if not _followers[follower]:
+            del _followers[follower]
 
 
 class QuestionView(AsyncAPIView):

@@ -25,12 +25,21 @@ class RunEventQuerySet(models.QuerySet["RunEvent"]):
             found += list(enumerate(frames, row.number - len(frames) + 1))
         return [(own, data) for own, data in found if own > number]
 
-    def prune(self) -> int:
-        """Deletes the frames of runs that are no longer kept; returns how many rows."""
+    def prune(self, rows: int) -> int:
+        """Deletes the frames of runs that are no longer kept, and of whole runs, with what they answered, those that
+        have any beyond the newest ``rows``; returns how many rows."""
         from pipeline_app.models.run import Run
 
         old = self.filter(created_at__lt=timezone.now() - timedelta(hours=1))
-        return old.exclude(run_id__in=Run.objects.values("pk")).delete()[0]
+        deleted: int = old.exclude(run_id__in=Run.objects.values("pk")).delete()[0]
+        oldest_kept = self.order_by("-pk").values_list("pk", flat=True)[rows - 1 : rows].first()
+        if oldest_kept is not None:
+            beyond = self.filter(pk__lt=oldest_kept).order_by().values_list("run_id", flat=True).distinct()
+            ended = Run.objects.filter(pk__in=list(beyond)).exclude(outcome=Run.Outcome.RUNNING)
+            for run_id in list(ended.values_list("pk", flat=True)):
+                deleted += self.filter(run_id=run_id).delete()[0]
+                Run.objects.filter(pk=run_id).update(answer=None)
+        return deleted
 
 
 class RunEvent(models.Model):

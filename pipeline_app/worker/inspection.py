@@ -10,7 +10,7 @@ from typing import Any
 from .jsonable import jsonable, printed
 from .loader import CLASSES, Loaded, parsed
 from .tracebacks import describe, text_of
-from .valves import model_of, schema
+from .valves import is_first, model_of, schema
 
 EXPECTED = {
     "pipe": ("pipe",),
@@ -117,11 +117,10 @@ def _schema(loaded: Loaded, scope: str, warnings: list[str]) -> dict[str, Any] |
 
 def _priority(loaded: Loaded) -> int | float:
     """Returns the default of ``Valves.priority``; 0 when there is none or it is no number."""
-    fields = getattr(model_of(loaded, "valves"), "model_fields", None)
+    model = model_of(loaded, "valves")
+    fields = getattr(model, "__fields__" if is_first(model) else "model_fields", None)
     field = fields.get("priority") if isinstance(fields, dict) else None
-    default = (
-        getattr(field, "default", None) if field is not None else getattr(model_of(loaded, "valves"), "priority", 0)
-    )
+    default = getattr(field, "default", None) if field is not None else getattr(model, "priority", 0)
     if isinstance(default, (int, float)) and not isinstance(default, bool) and math.isfinite(default):
         return default
     return 0

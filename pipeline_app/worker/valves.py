@@ -14,6 +14,9 @@ from .loader import Loaded
 from .tracebacks import text_of
 
 SCOPES = {"valves": "Valves", "user_valves": "UserValves"}
+HIDDEN = "***"
+SHORTEST_HIDDEN = 4
+"""Shorter texts, such as "on", are left in sentences: they would take words apart."""
 
 log = logging.getLogger(__name__)
 
@@ -21,6 +24,11 @@ log = logging.getLogger(__name__)
 def model_of(loaded: Loaded, scope: str) -> Any:
     """Returns the author's class for a scope, ``valves`` or ``user_valves``; None when he has none."""
     return getattr(loaded.instance, SCOPES[scope], None)
+
+
+def is_first(model: Any) -> bool:
+    """Whether a class is a model of ``pydantic.v1``, or of pydantic 1 itself."""
+    return not hasattr(model, "model_fields") and isinstance(getattr(model, "__fields__", None), dict)
 
 
 def kept(values: dict[str, Any] | None) -> dict[str, Any]:
@@ -33,11 +41,11 @@ def build(loaded: Loaded, values: dict[str, Any] | None) -> Any:
     try:
         return loaded.instance.Valves(**kept(values))
     except Exception as exc:
-        found = _sentences(exc)
+        found = _without(values, _sentences(exc))
         message = f"The stored valves of {loaded.function_id} do not fit its code: {found}. Change them, or the code."
         data = {**loaded.failure(exc), "message": message, "status": None, "detail": None}
-        if _lists_errors(exc):
-            data["traceback"] = ""  # pydantic's own text repeats the values, secrets too
+        # pydantic's own text repeats the values, secrets too
+        data["traceback"] = "" if _lists_errors(exc) else _without(values, data["traceback"])
         raise HookError(data) from exc
 
 
@@ -57,13 +65,14 @@ def build_user(loaded: Loaded, values: dict[str, Any] | None) -> Any:
             if _fits(model, {**fitting, name: value}):
                 fitting[name] = value
         wrong = given.keys() - fitting.keys()
-        found = ", ".join(sorted(wrong)) or _sentences(exc)
+        found = ", ".join(sorted(wrong)) or _without(given, _sentences(exc))
         log.warning("User valves of %s that do not fit are at their defaults: %s", loaded.function_id, found)
         for rest in (fitting, {}):
             try:
                 return model(**rest)
             except Exception as again:
-                log.warning("User valves of %s cannot be made: %s", loaded.function_id, _sentences(again))
+                found = _without(given, _sentences(again))
+                log.warning("User valves of %s cannot be made: %s", loaded.function_id, found)
         return None
 
 
@@ -73,7 +82,7 @@ def _fits(model: Any, values: dict[str, Any]) -> bool:
         model(**values)
     except Exception as exc:
         return _lists_errors(exc) and all(
-            error["msg"] == "Field required" and len(error["loc"]) == 1 for error in _errors(exc)
+            error["msg"].lower() == "field required" and len(error["loc"]) == 1 for error in _errors(exc)
         )
     return True
 
@@ -89,12 +98,15 @@ def validate(loaded: Loaded, scope: str, values: dict[str, Any]) -> dict[str, An
     given = kept(values)
     try:
         made = model(**given)
-        if not hasattr(made, "model_dump"):
+        if hasattr(made, "model_dump"):
+            try:
+                dumped = made.model_dump(exclude_unset=True, mode="json")
+            except ValueError:  # a field without a JSON form
+                dumped = made.model_dump(exclude_unset=True)
+        elif is_first(model):
+            dumped = made.dict(exclude_unset=True)
+        else:
             return given
-        try:
-            dumped = made.model_dump(exclude_unset=True, mode="json")
-        except ValueError:  # a field without a JSON form
-            dumped = made.model_dump(exclude_unset=True)
         result: dict[str, Any] = jsonable(dumped)
         return result
     except Exception as exc:
@@ -103,7 +115,8 @@ def validate(loaded: Loaded, scope: str, values: dict[str, Any]) -> dict[str, An
 
 def schema(loaded: Loaded, scope: str) -> dict[str, Any] | None:
     """Returns the JSON schema of the author's model, None when he has none or it gives none."""
-    make = getattr(model_of(loaded, scope), "model_json_schema", None)
+    model = model_of(loaded, scope)
+    make = getattr(model, "model_json_schema", None) or (getattr(model, "schema", None) if is_first(model) else None)
     made = jsonable(make()) if callable(make) else None
     return made if isinstance(made, dict) else None
 
@@ -145,6 +158,23 @@ def _listed(method: Callable[..., Any] | None, user: dict[str, Any] | None, wher
         return None
     listed: list[Any] = jsonable(found)
     return listed
+
+
+def _without(values: Any, text: str) -> str:
+    """Returns a text without the texts among stored values, which an author's validator may repeat: any may be secret,
+    and whoever uses the function reads this."""
+    for value in sorted(_texts(values), key=len, reverse=True):
+        for said in {value, repr(value)[1:-1]}:
+            text = text.replace(said, HIDDEN)
+    return text
+
+
+def _texts(value: Any) -> set[str]:
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, list):
+        return set().union(*map(_texts, value))
+    return {value} if isinstance(value, str) and len(value) >= SHORTEST_HIDDEN else set()
 
 
 def _lists_errors(exc: Exception) -> bool:

@@ -22,7 +22,7 @@ CODES = {
     "model_not_found": outcomes.NOT_FOUND,
 }
 MOST_KEPT = 8 << 20
-UNREAD_SECONDS = 3.0
+UNREAD_SECONDS = 6.0
 
 
 class Client:

@@ -233,6 +233,16 @@ def test_frames_go_with_their_run(bob):
     for run_id in (run.pk, uuid.uuid4()):
         RunEvent.objects.create(run_id=run_id, number=1, data="{}", created_at=long_ago(hours=2))
     RunEvent.objects.create(run_id=uuid.uuid4(), number=1, data="{}")  # of a run that is about to be written
-    assert RunEvent.objects.prune() == 1
+    assert RunEvent.objects.prune(rows=10) == 1
     run.delete()
-    assert RunEvent.objects.prune() == 1
+    assert RunEvent.objects.prune(rows=10) == 1
+
+
+def test_so_many_frames_are_kept_and_the_oldest_runs_go_whole(bob):
+    first, going, last = (run_of(bob, outcome=o, answer={"a": 1}) for o in ("succeeded", "running", "succeeded"))
+    for number, run in enumerate((first, going, first, last, last), 1):
+        RunEvent.objects.create(run_id=run.pk, number=number, data="{}")
+    assert RunEvent.objects.prune(rows=5) == 0
+    assert RunEvent.objects.prune(rows=3) == 2
+    assert list(RunEvent.objects.order_by("pk").values_list("run_id", flat=True)) == [going.pk, last.pk, last.pk]
+    assert {run.pk: run.answer for run in Run.objects.all()} == {first.pk: None, going.pk: {"a": 1}, last.pk: {"a": 1}}

@@ -8,6 +8,7 @@ from django.core.exceptions import ValidationError
 from django.http import HttpResponse
 from rest_framework.request import Request
 
+from functions_app.models import Function
 from functions_app.roles import AUTHOR, SET_POLICY, VIEW
 from pipeline_app.api.base import AsyncAPIView, json_response
 from pipeline_app.api.functions.base import function_or_404
@@ -43,6 +44,9 @@ class PolicyView(AsyncAPIView):
                 function.change_policy(partial)
             except ValidationError as error:
                 raise invalid_policy(error) from None
+            except Function.DoesNotExist:
+                function_or_404(function_id)  # deleted between two looks
+                raise
         return {**function.effective_policy().to_wire(), "stored": function.policy}
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from ..jsonable import jsonable
 from ..loader import Loaded
 from ..tracebacks import text_of
-from ..valves import SCOPES, model_of
+from ..valves import SCOPES, is_first, model_of
 from .findings import Finding, Text, anywhere
 from .outline import Outline
 
@@ -48,6 +48,8 @@ def of_loaded(loaded: Loaded, outline: Outline, text: Text) -> Iterator[Finding]
                 kind = type(loaded.instance).__name__
                 yield text.named(top, "valves-misplaced", _misplaced(name, kind))
             continue
+        if is_first(model):
+            continue  # what follows knows later models
         fields = getattr(model, "model_fields", None)
         if not isinstance(fields, dict) or not callable(getattr(model, "model_json_schema", None)):
             yield at(node, "valves-no-model", _no_model(name))

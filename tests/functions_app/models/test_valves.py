@@ -5,7 +5,7 @@ from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
 
 from functions_app import configuration
-from functions_app.models import UserValves, Valves
+from functions_app.models import Function, UserValves, Valves
 from functions_app.runtime import InvalidValves
 from tests.builders import make_function
 from tests.functions_app.sources import PIPE, SYNTAX_ERROR, with_valves
@@ -101,6 +101,22 @@ def test_a_users_first_values_set_twice_at_once_are_set_one_after_the_other(monk
     monkeypatch.setattr(configuration, "kept", slowly)
     UserValves.objects.set_values(function, bob, {"tone": "soft"})
     assert UserValves.objects.get().values == {"token": "t", "tone": "soft"}
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_function_that_is_deleted_meanwhile_is_gone_for_its_users_too(monkeypatch, bob):
+    function = make_function("hello", with_valves("size: int = 1", "token: str = ''"))
+    kept = configuration.kept
+
+    def slowly(*args):
+        found = kept(*args)
+        Function.objects.filter(pk="hello").delete()
+        return found
+
+    monkeypatch.setattr(configuration, "kept", slowly)
+    with pytest.raises(Function.DoesNotExist):
+        UserValves.objects.set_values(function, bob, {"token": "t"})
+    assert not UserValves.objects.exists()
 
 
 def test_a_fixed_value_has_to_fit_what_is_set_beside_it():

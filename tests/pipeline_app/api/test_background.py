@@ -6,10 +6,14 @@ import asyncio
 import os
 import signal
 import uuid
+from collections import Counter
 
 import openai
 import pytest
+from django.utils import timezone
 
+from pipeline_app.api import runs
+from pipeline_app.models import Run, RunEvent
 from tests.pipeline_app.api.places import Place, Stream, chat, ended, text_of
 
 SOURCES = {
@@ -211,6 +215,18 @@ async def test_only_background_runs_can_be_followed(place):
         assert (wrong.status_code, wrong.json()["error"]["param"]) == (400, "background")
 
 
+def test_nobody_takes_all_places_of_those_who_follow_from_elsewhere(api, bobs_api, bob, monkeypatch):
+    run = Run.objects.create(
+        user=bob, request_id="r", outcome="succeeded", started_at=timezone.now(), wall_ms=0, background=True
+    )
+    RunEvent.objects.create(run_id=run.pk, number=1, data="[DONE]")
+    monkeypatch.setattr(runs, "_followers", Counter({str(bob.pk): runs.FOLLOWERS_EACH}))
+    refused = bobs_api.get(FOLLOW.format(run.pk))
+    assert (refused.status, refused.error["code"], refused.headers["retry-after"]) == (429, "rate_limit_exceeded", "5")
+    assert api.get(FOLLOW.format(run.pk)).text == "id: 1\ndata: [DONE]\n\n"
+    assert runs._followers == {str(bob.pk): runs.FOLLOWERS_EACH}
+
+
 # --- Across server processes, and when they end ---------------------------------------------------------------
 
 
@@ -230,6 +246,17 @@ async def followed_elsewhere(place: Place) -> None:
         assert text_of(data for _, data in stream.frames + rest.frames).startswith(EXPECTED)
         row = await ended(other, stream.run)
         assert (row["outcome"], row["answer"]["choices"][0]["finish_reason"]) == ("succeeded", "stop")
+
+
+async def capped(place: Place) -> None:
+    """Many requests at once, through both processes, begin as many runs as may be."""
+    async with place.client("carl") as carl, place.client("carl", 1) as other:
+        body = chat("endless", background=True)
+        begun = await asyncio.gather(*(c.post("/v1/chat/completions", json=body) for c in [carl, other] * 8))
+        runs = [answer.json()["id"] for answer in begun if answer.status_code == 202]
+        assert (len(runs), {answer.status_code for answer in begun}) == (8, {202, 429})
+        for run in runs:
+            await carl.delete(RUN.format(run))
 
 
 async def lost(place: Place) -> None:
@@ -262,6 +289,7 @@ async def test_runs_are_followed_through_another_process_and_lost_with_their_own
     second = start_server(data_dir=first.data_dir, **given)
     place = Place([first, second], SOURCES)
     await followed_elsewhere(place)
+    await capped(place)
     await lost(place)
 
 

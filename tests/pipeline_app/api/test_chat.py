@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -425,3 +426,21 @@ def test_cors_is_closed_unless_an_origin_is_named(api, pipe, settings):
 def test_the_request_id_is_the_clients_when_it_is_a_plain_word(api):
     assert api.get("/v1/models", headers={"X-Request-ID": "abc-1"}).headers["x-request-id"] == "abc-1"
     assert api.get("/v1/models", headers={"X-Request-ID": "a b\tc"}).headers["x-request-id"] != "a b\tc"
+
+
+def test_an_ordinary_chat_asks_the_database_nothing_and_takes_no_thread(
+    api, pipe, monkeypatch, django_assert_num_queries
+):
+    pipe("hello", "return 'hi'", is_async=True)
+    api.chat("hello")
+    submit, taken = ThreadPoolExecutor.submit, []
+
+    def noted(self, work, *args, **kwargs):
+        taken.append(work)
+        return submit(self, work, *args, **kwargs)
+
+    monkeypatch.setattr(ThreadPoolExecutor, "submit", noted)
+    with django_assert_num_queries(0):
+        for stream in (False, True):
+            assert api.chat("hello", stream=stream).status == 200
+    assert len(taken) == 2  # in which this client's own loop runs, one a request

@@ -8,9 +8,11 @@ import uuid
 
 import httpx
 import pytest
+from asgiref.sync import sync_to_async
 
 from pipeline_app.models import ApiKey, Run
-from pipeline_app.runs import log
+from pipeline_app.runs import Record, log
+from pipeline_app.snapshot import person_of
 from tests.pipeline_app.api.places import Place, chat, ended
 from tests.pipeline_app.conftest import API
 
@@ -138,7 +140,7 @@ async def test_what_went_out_before_a_stop_is_seen_by_the_outlets(place):
 @pytest.mark.parametrize("model", ["talker", "thinker"])
 async def test_a_client_that_waits_names_its_own_request_id_and_gets_an_error(place, model):
     name = f"mine-{uuid.uuid4().hex}"
-    async with place.client("bob") as bob, place.client("carl") as carl:
+    async with place.client("bob") as bob, place.client("carl") as carl, place.client("alice") as alice:
         waiting = asyncio.create_task(
             bob.post("/v1/chat/completions", json=chat(model), headers={"X-Request-ID": name})
         )
@@ -149,6 +151,8 @@ async def test_a_client_that_waits_names_its_own_request_id_and_gets_an_error(pl
         assert (await carl.get(RUN.format(name))).status_code == 404
         refused = await carl.delete(RUN.format(name))
         assert (refused.status_code, refused.json()["error"]["code"]) == (404, "run_not_found")
+        # Any client may have chosen that name: an administrator, too, means by it a request of their own.
+        assert (await alice.delete(RUN.format(name))).status_code == 404
         assert not waiting.done()
         assert (await bob.delete(RUN.format(name))).status_code == 200
         answer = await waiting
@@ -293,3 +297,20 @@ def test_a_run_that_failed_to_be_written_is_written_once_later(api, pipe, monkey
     assert log.write() == 1
     assert Run.objects.count() == 1
     assert Usage.objects.get().calls == 1
+
+
+async def test_a_run_that_cannot_be_written_at_all_does_not_end_the_writing(fresh_snapshot, alice, settings, caplog):
+    settings.FUNCTIONS_RUN_SECONDS = 0.01
+    step = {"function": "f", "version": 1, "hook": "pipe", "queue_ms": 0, "wall_ms": 1, "cpu_ms": 1, "memory_mb": 1}
+    person = await sync_to_async(person_of)(alice)
+    bad, good = (Record(person, "r", "chat", name) for name in ("bad", "good"))
+    bad.steps, good.steps = [step | {"output": {"no", "JSON"}}], [step]
+    writing = asyncio.create_task(log.keep_writing())
+    for record in (bad, good):
+        log.add(record, 1.0)
+        while log._waiting:
+            await asyncio.sleep(0.01)
+    writing.cancel()
+    await asyncio.wait([writing])
+    assert [run.model async for run in Run.objects.all()] == ["good"]
+    assert "Runs can't be written" in caplog.text

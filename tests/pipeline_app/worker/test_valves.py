@@ -207,6 +207,42 @@ def test_values_that_do_not_fit_are_not_repeated_in_errors_and_logs(caplog):
     assert "sk-secret" not in caplog.text
 
 
+def test_neither_does_a_validator_that_changed_its_mind_repeat_them(caplog):
+    function = loaded("""
+        from pydantic import BaseModel, model_validator
+        class Strict(BaseModel):
+            key: str = ""
+            more: list[str] = []
+            @model_validator(mode="after")
+            def check(self):
+                if self.key:
+                    raise ValueError(f"{self.key} has expired, and so has {self.more}")
+                return self
+        class Own:
+            def __init__(self, key="", more=()):
+                if key:
+                    raise RuntimeError(f"{key!r} is used up")
+        class Pipe:
+            Valves = Strict
+            class UserValves(Strict):
+                needed: int
+            def __init__(self):
+                self.valves = self.Valves()
+            def pipe(self, body, __user__):
+                return str(__user__.get("valves"))
+    """)
+    secrets = {"key": "sk-'old\nkey", "more": ["sk-other"]}
+    for model in ("Strict", "Own"):
+        function.instance.Valves = getattr(function.module, model)
+        with pytest.raises(HookError) as caught:
+            items(function, {}, {"user": {}}, valves=secrets)
+        assert "sk-" not in str(caught.value.data), caught.value.data
+        assert "***" in caught.value.data["message"]
+    items(function, {}, {"user": {}}, user_valves=secrets)
+    assert "cannot be made" in caplog.text
+    assert "sk-" not in caplog.text
+
+
 def test_validation_keeps_what_was_set_as_the_model_keeps_it():
     function = sample("greeter")
     assert validate(function, "valves", {"priority": "3", "greeting": None, "unknown": 1}) == {"priority": 3}

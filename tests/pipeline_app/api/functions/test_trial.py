@@ -279,3 +279,9 @@ def test_a_streamed_try_that_fails_ends_with_the_error_in_the_answer(api, pipe):
     frames = api.post(HOOK.format("broken"), {"hook": "pipe", "stream": True}).frames
     assert frames[0] == {"item": "a"}
     assert frames[-2]["answer"]["error"]["message"] == "no more"
+
+
+def test_a_try_is_made_as_the_caller_and_as_nobody_else(api, alice, bob, pipe):
+    pipe("who", "return __metadata__['user_id'] + ' ' + __user__['id']", signature="self, body, __metadata__, __user__")
+    asked = {"hook": "pipe", "metadata": {"user_id": str(bob.pk), "user": {"id": str(bob.pk)}}}
+    assert api.post(HOOK.format("who"), asked).json["result"]["content"] == f"{alice.pk} {alice.pk}"
