@@ -120,6 +120,8 @@ async def run(options: argparse.Namespace) -> None:
                 more += await extras.edits(name, bench.servers[name].port, bench.installed[name])
             more += await extras.lists(bench.installations)
             more += await extras.workers(bench.installations)
+            say("Packages")
+            more += extras.packages(bench.installations)
     how = f"medians of {options.rounds} interleaved rounds of {options.seconds:g} s each"
     text = report.markdown(figures, more, sizes, how)
     print(text)

@@ -1,14 +1,16 @@
-"""What is no load: from an edit to the first answer with the new code, and the list of many models."""
+"""What is no load: from an edit to the first answer, the list of many models, workers, and sets of packages."""
 
 from __future__ import annotations
 
+import json
 import time
 
 from benchmarks import client, functions
-from benchmarks.servers import Editor, Installation, Installations, ours
+from benchmarks.servers import Editor, Installation, Installations, manage, ours
 
 EDITS = 60
 LISTS = 30
+SETS = 5
 MANY = 500
 WORKERS = 10
 
@@ -86,3 +88,48 @@ async def _answer(port: int, installation: Installation, model: str) -> float:
     if functions.ANSWER.encode() not in answer:
         raise client.WrongAnswer(f"{model} answered {answer!r}")
     return seconds
+
+
+PACKAGES = """
+import json, shutil, tempfile, time
+from pathlib import Path
+from types import SimpleNamespace
+from django.conf import settings
+from pipeline_app.runners.environments import build, stored
+from pipeline_app.runners.environments.locks import Asked
+from pipeline_app.runners.environments.uv import Budget, silent
+
+def timed(work):
+    started = time.perf_counter()
+    result = work()
+    return result, time.perf_counter() - started
+
+def find():
+    return Asked(["requests"], Budget(), silent, None).versions([])
+
+with tempfile.TemporaryDirectory(dir=settings.DATA_DIR) as folder:
+    settings.FUNCTIONS_ENVIRONMENTS = Path(folder)
+    lock = find()
+    known = stored(SimpleNamespace(requirements=["requests"], lock=lock, digest="", kind="complete"))
+    times = {"resolved": [], "built": [], "known": []}
+    shutil.rmtree(build(known))  # what fills the cache is not counted
+    for _ in range(SETS):
+        times["resolved"].append(timed(find)[1])
+        times["built"].append(timed(lambda: build(known))[1])
+        path, seconds = timed(lambda: build(known))
+        times["known"].append(seconds)
+        shutil.rmtree(path)
+print(json.dumps(times))
+"""
+
+
+def packages(installations: Installations) -> list[tuple[str, str]]:
+    """Measures how a function comes to its packages, with what uv has in its cache; needs a package index."""
+    made = installations.make("packages", {})
+    command = f"SETS = {SETS}\n{PACKAGES}"
+    times = json.loads(manage(made.environment, "shell", "--verbosity", "0", "--command", command).splitlines()[-1])
+    return [
+        ("versions found for requests, warm cache", _milliseconds(times["resolved"])),
+        ("set of packages built for requests, warm cache", _milliseconds(times["built"])),
+        ("set of packages that is there already", _milliseconds(times["known"])),
+    ]

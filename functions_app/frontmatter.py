@@ -6,12 +6,32 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
+from packaging.markers import UndefinedComparison, UndefinedEnvironmentName
 from packaging.requirements import InvalidRequirement, Requirement
+from packaging.version import InvalidVersion
 
 _PAIR = re.compile(r"^\s*([a-z_]+):\s*(.*)\s*$", re.IGNORECASE)
 _CODING = re.compile(r"^#.*$")
 _QUOTES = '"""'
 _CONTINUES = ("<", ">", "=", "!", "~")
+
+LONGEST = 500
+"""Characters of one requirement."""
+MOST = 100
+"""Requirements of one function."""
+
+_REFUSED_ADDRESS = "packages come from the index by name, not from an address"
+_REFUSED = (
+    (re.compile(r"^-|\s--\w"), "options are not taken; write package>=1.0"),
+    (re.compile(r"^(\w+\+)?\w+://|^git@|^\w+\+\w+:"), _REFUSED_ADDRESS),
+    (re.compile(r"^[.~]?[./\\]|^~|^[A-Za-z]:[\\/]"), "packages come from the index by name, not from a path"),
+    (
+        re.compile(r"^[^;<>=!~\[@]*\.(whl|zip|egg|tar|tgz|gz|bz2|xz|txz|tbz|zst)\s*(\[|;|$)", re.IGNORECASE),
+        "packages come from the index by name, not from a file",
+    ),
+    (re.compile(r"\$\{"), "variables are not filled in"),
+    (re.compile(r"[\x00-\x1f\x7f]"), "it has control characters"),
+)
 
 
 class Line(NamedTuple):
@@ -95,24 +115,53 @@ def _pairs(lines: Iterable[str]) -> dict[str, str]:
     return {match.group(1): match.group(2).strip() for line in lines if (match := _PAIR.match(line))}
 
 
+class UnusableRequirement(ValueError):
+    """A requirement that can't be taken. ``code`` is *malformed* or, for what is more than a package, *refused*."""
+
+    def __init__(self, text: str, reason: str, code: str) -> None:
+        super().__init__(f"The requirement {text[:LONGEST]!r} in the frontmatter is not a valid one: {reason}.")
+        self.code = code
+
+
 def requirements(frontmatter: Mapping[str, str]) -> list[str]:
     """Returns the packages asked for, as PEP 508 strings in their order, each once.
 
     The key is ``requirements``, in any case. ``a>=1,<2`` and ``a[x,y]`` stay whole although commas
-    also separate packages. A part that is no requirement raises ``ValueError`` with a sentence.
+    also separate packages. A part that is no requirement raises ``UnusableRequirement`` with a sentence.
     """
     text = frontmatter.get("requirements")
     if text is None:
         text = next((value for key, value in frontmatter.items() if key.lower() == "requirements"), "")
-    found: dict[str, None] = {}
-    for part in parts(text):
-        try:
-            requirement = Requirement(part)
-        except InvalidRequirement as error:
-            reason = str(error).splitlines()[0].rstrip(".")
-            raise ValueError(f"The requirement {part!r} in the frontmatter is not a valid one: {reason}.") from None
-        found.setdefault(str(requirement))
+    found = {str(requirement(part)): None for part in parts(text)}
+    if len(found) > MOST:
+        raise UnusableRequirement(text, f"there are {len(found)} of them, and at most {MOST} are taken", "refused")
     return list(found)
+
+
+def requirement(text: str) -> Requirement:
+    """Returns what one requirement asks for: a package by its name, with extras, versions and a marker if it likes.
+
+    Raises ``UnusableRequirement`` for anything else. Addresses, paths and options are refused whether they are
+    well-formed or not: they would have the installing program take code from anywhere.
+    """
+    text = text.strip()
+    reason = next((reason for pattern, reason in _REFUSED if pattern.search(text)), None)
+    if len(text) > LONGEST:
+        reason = f"it is longer than {LONGEST} characters"
+    if reason is not None:
+        raise UnusableRequirement(text, reason, "refused")
+    try:
+        found = Requirement(text)
+    except InvalidRequirement as error:
+        raise UnusableRequirement(text, str(error).splitlines()[0].rstrip("."), "malformed") from None
+    if found.url is not None:
+        raise UnusableRequirement(text, _REFUSED_ADDRESS, "refused")
+    try:
+        if found.marker is not None:
+            found.marker.evaluate()
+    except (UndefinedEnvironmentName, UndefinedComparison, InvalidVersion) as error:
+        raise UnusableRequirement(text, str(error).splitlines()[0].rstrip("."), "malformed") from None
+    return found
 
 
 def parts(text: str) -> list[str]:

@@ -7,14 +7,17 @@ their callers (admin threads, management commands, tests) and may take seconds.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from django.conf import settings
 from django.utils.module_loading import import_string
 
 if TYPE_CHECKING:
-    from functions_app.models import FunctionVersion, User
+    from functions_app.models import Environment, FunctionVersion, User
 
 Scope = Literal["valves", "user_valves"]
 
@@ -28,7 +31,20 @@ class LoadError(Exception):
 
 
 class RequirementError(Exception):
-    """The packages that a function asks for cannot be had; the message says which and why."""
+    """The packages that a function asks for cannot be had; the message says which and why.
+
+    ``code`` is a word for the kind of trouble (``pipeline_app.runners.environments.troubles.CODES``), ``log`` what the
+    installing program said.
+    """
+
+    def __init__(self, message: str, *, code: str = "uv", log: str = "") -> None:
+        super().__init__(message)
+        self.code = code
+        self.log = log
+
+
+class ShuttingDown(Exception):
+    """This process ends, so what it was asked was not answered; another process may be."""
 
 
 class InvalidValves(Exception):
@@ -39,11 +55,40 @@ class InvalidValves(Exception):
         self.errors = errors
 
 
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """Packages as a bundle carries them: the lock of a set, and a folder with its wheels and no others.
+
+    ``kind`` is that of the environment ("overlay", "complete"), "none" for requirements that the base packages meet,
+    and "base" for those themselves. It holds for one Python (a tag) and over one set of base packages (a digest).
+    """
+
+    requirements: tuple[str, ...]
+    kind: str
+    lock: str
+    python: str
+    base: str
+    wheels: Path
+
+
 class Runtime(Protocol):
     """Whoever runs code. Versions are passed as model rows that need not be saved."""
 
-    def prepare(self, version: FunctionVersion) -> None:
-        """Makes the packages of the version available. Raises ``RequirementError``."""
+    def prepare(self, version: FunctionVersion) -> Environment | None:
+        """Makes the packages of the version available and returns their set; None when it needs none of its own.
+
+        May take minutes. The version is linked to the set while it is being built, and when that fails. Raises
+        ``RequirementError``, and ``ShuttingDown``, as ``inspect`` and ``validate`` do.
+        """
+
+    def publish(self, version: FunctionVersion, **along: Any) -> bool | None:
+        """Publishes the version as its own method does, in a way that outlives whoever asks.
+
+        Returns None when it is not known in a moment what comes of it; it goes on by itself.
+        """
+
+    def build(self) -> None:
+        """Takes up at once what was asked for and waits, versions and sets of packages, if this process serves."""
 
     def inspect(self, version: FunctionVersion) -> dict[str, Any]:
         """Loads the version's source and returns its manifest. Raises ``LoadError``."""
@@ -65,6 +110,17 @@ class Runtime(Protocol):
 
     def forget(self, function_id: str | None = None) -> None:
         """Drops what is loaded of one function, or of all."""
+
+    def pack(self, version: FunctionVersion | None, folder: Path, say: Callable[[str], None]) -> Packed | None:
+        """Puts the wheels of a version's packages, without one those of the base packages, into an empty folder.
+
+        Returns None for a version that asks for no packages. Raises ``RequirementError``.
+        """
+
+    def adopt(self, version: FunctionVersion | None, packed: Packed, say: Callable[[str], None]) -> None:
+        """Gives a version, which need not be saved, packages that were locked elsewhere; without one, the server its
+        base packages. They are installed from their wheels, and no index is asked. Raises ``RequirementError``.
+        """
 
 
 @lru_cache(maxsize=1)

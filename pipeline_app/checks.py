@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from pathlib import Path
 from typing import Any
 
 from django.conf import settings
@@ -18,6 +20,7 @@ from pipeline_app.runners.layers import Layers
 def register() -> None:
     """Registers the checks of this app."""
     checks.register(check_isolation_settings)
+    checks.register(check_packages)
     checks.register(check_isolation, checks.Tags.security, deploy=True)
 
 
@@ -32,6 +35,35 @@ def check_isolation_settings(app_configs: Any, **_: Any) -> list[CheckMessage]:
     except ImproperlyConfigured as error:
         found.append(checks.Error(str(error), id="pipeline.E002"))
     return found
+
+
+def check_packages(app_configs: Any, **_: Any) -> list[CheckMessage]:
+    """``pipeline.E005``: settings on packages of functions that no set of packages could be made with."""
+    texts = []
+    rule: object = settings.FUNCTIONS_PACKAGES
+    if (
+        not isinstance(rule, dict)
+        or not set(rule) <= {"allow", "deny"}
+        or not all(map(_is_list_of_names, rule.values()))
+    ):
+        texts.append('FUNCTIONS_PACKAGES must be {"allow": [...]} or {"deny": [...]}, with names of packages.')
+    urls = [url for url in (settings.FUNCTIONS_INDEX_URL, *settings.FUNCTIONS_EXTRA_INDEX_URLS) if url]
+    if not all(url.startswith(("https://", "http://", "file://")) for url in urls):
+        # Not repeated here: an address may hold a password.
+        texts.append(
+            "FUNCTIONS_INDEX_URL and FUNCTIONS_EXTRA_INDEX_URLS must be addresses such as https://host/simple."
+        )
+    if settings.FUNCTIONS_CONSTRAINTS and not Path(settings.FUNCTIONS_CONSTRAINTS).is_file():
+        texts.append(f"FUNCTIONS_CONSTRAINTS names {settings.FUNCTIONS_CONSTRAINTS}, which is no file.")
+    if settings.FUNCTIONS_WHEELS is not None and not settings.FUNCTIONS_WHEELS.is_dir():
+        texts.append(f"FUNCTIONS_WHEELS names {settings.FUNCTIONS_WHEELS}, which is no folder.")
+    if not (0 < settings.FUNCTIONS_BUILD_SECONDS < math.inf and 0 < settings.FUNCTIONS_BUILD_MB < math.inf):
+        texts.append("FUNCTIONS_BUILD_SECONDS and FUNCTIONS_BUILD_MB must be numbers above 0.")
+    return [checks.Error(text, id="pipeline.E005") for text in texts]
+
+
+def _is_list_of_names(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(name, str) for name in value)
 
 
 def check_isolation(app_configs: Any, **_: Any) -> list[CheckMessage]:

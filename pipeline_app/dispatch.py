@@ -21,12 +21,13 @@ from functions_app.models import Function, OutboxEvent, Valves
 from functions_app.models.outbox import LEASE
 from functions_app.policy import Policy
 from functions_app.system_events import FAREWELL, Told
+from pipeline_app.codes import code_in
 from pipeline_app.configured import set_by_admin
 from pipeline_app.database import in_database
 from pipeline_app.errors import FunctionError, RunStopped
 from pipeline_app.models.presence import this_process
 from pipeline_app.roster import Roster
-from pipeline_app.runners.base import Code, Outcome, Runner, Task
+from pipeline_app.runners.base import Outcome, Runner, Task
 from pipeline_app.runs import Record
 from pipeline_app.snapshot import Entry, Person, snapshot
 
@@ -256,7 +257,7 @@ def _due() -> list[str]:
 
 def _entry(function_id: str) -> Entry | None:
     """Returns a function as it is in the database now, active or not; None without a live version."""
-    row = Function.objects.select_related("live").filter(pk=function_id).first()
+    row = Function.objects.select_related("live__environment").filter(pk=function_id).first()
     if row is None or row.live is None:
         return None
     live = row.live
@@ -267,7 +268,7 @@ def _entry(function_id: str) -> Entry | None:
         id=row.id,
         name=row.name,
         kind=row.kind,
-        code=Code(row.id, live.number, live.sha256, live.source, policy, live.manifest or {}, live.pk, epoch),
+        code=code_in(epoch, row.id, live, policy),
         is_global=row.is_global,
         created=int(row.created_at.timestamp()),
         description="",

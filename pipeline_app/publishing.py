@@ -1,14 +1,14 @@
 """Publishing on behalf of a request, which may end before it.
 
-A request waits so many seconds; what takes longer goes on by itself, in a thread of its own. A server that is
-killed meanwhile leaves the version ``building``, and whoever publishes it again begins anew.
+A request waits so many seconds; what takes longer goes on by itself, in a thread of its own. It is written down before
+it begins, so that another process takes it up when this one ends (``pipeline_app.building``).
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 from django.conf import settings
@@ -16,6 +16,7 @@ from django.core.exceptions import ObjectDoesNotExist
 from django.db import DatabaseError
 
 from functions_app.models import FunctionVersion
+from functions_app.runtime import ShuttingDown
 from pipeline_app.database import in_database
 
 logger = logging.getLogger(__name__)
@@ -41,7 +42,8 @@ async def begin(work: Coroutine[Any, Any, T], name: str) -> asyncio.Task[T]:
 
 
 def go_on(task: asyncio.Task[Any], name: str, version: FunctionVersion | None = None) -> None:
-    """Leaves work to itself; its failure goes to the log. A version given is published when the work has ended."""
+    """Leaves work to itself; its failure goes to the log. A version given, which waits for that, is published when the
+    work has ended."""
 
     async def rest() -> None:
         await asyncio.wait({task})
@@ -53,7 +55,7 @@ def go_on(task: asyncio.Task[Any], name: str, version: FunctionVersion | None = 
                 _report(name, error)
         if version is not None:
             try:
-                await publish(version)
+                await in_database(_publish, version.carry_out, version)
             except Exception as error:
                 _report(name, error)
 
@@ -62,21 +64,39 @@ def go_on(task: asyncio.Task[Any], name: str, version: FunctionVersion | None = 
     following.add_done_callback(_going.discard)
 
 
+def going() -> set[asyncio.Task[Any]]:
+    """Returns what this process is at."""
+    return set(_going)
+
+
 def _report(name: str, error: Exception) -> None:
     if isinstance(error, VersionDeleted):
         logger.info("%s: it was deleted meanwhile", name)
+    elif isinstance(error, ShuttingDown):
+        logger.info("%s was not done before the server stopped", name)
     else:
-        logger.error("%s failed; publish the version again", name, exc_info=error)
+        logger.error("%s failed", name, exc_info=error)
 
 
-async def publish(version: FunctionVersion, **along: Any) -> bool:
-    """Publishes a version as ``FunctionVersion.publish`` does. Raises ``VersionDeleted``."""
-    return await in_database(_publish, version, along)
+async def published(version: FunctionVersion, **along: Any) -> bool | None:
+    """Publishes a version as ``FunctionVersion.publish`` does; returns None when that takes long, and goes on.
 
-
-def _publish(version: FunctionVersion, along: dict[str, Any]) -> bool:
+    Raises ``VersionDeleted``.
+    """
+    name = f"Publishing version {version.number} of '{version.function_id}'"
+    task = await begin(in_database(_publish, version.publish, version, **along), name)
+    if not task.done():
+        go_on(task, name)
+        return None
     try:
-        return version.publish(**along)
+        return task.result()
+    except ShuttingDown:
+        return None
+
+
+def _publish(work: Callable[..., bool], version: FunctionVersion, **along: Any) -> bool:
+    try:
+        return work(**along)
     except (ObjectDoesNotExist, DatabaseError):
         if FunctionVersion.objects.filter(pk=version.pk).exists():
             raise

@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import contextvars
 import gc
 import logging
 import os
 import socket
 import threading
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from django.conf import settings
@@ -25,16 +27,20 @@ from django.utils import timezone
 from django.utils.module_loading import import_string
 
 from functions_app import generation
+from functions_app.acting import acting, acting_as
 from functions_app.policy import Policy
-from functions_app.runtime import Scope
-from pipeline_app import leaving
+from functions_app.runtime import LoadError, Packed, Scope, ShuttingDown
+from pipeline_app import leaving, packing, preparing, publishing, upkeep
 from pipeline_app.background import Backgrounds
+from pipeline_app.building import Builder, give_back
+from pipeline_app.codes import code_in
 from pipeline_app.database import in_database
 from pipeline_app.dispatch import Dispatcher
 from pipeline_app.hostcalls import HostCalls
 from pipeline_app.mailbox import Mailbox
 from pipeline_app.models import Trip
 from pipeline_app.pipes import Catalog
+from pipeline_app.runners import environments
 from pipeline_app.runners.base import Code, Runner
 from pipeline_app.runners.breaker import Opening
 from pipeline_app.runners.destinations import log as destinations
@@ -43,7 +49,7 @@ from pipeline_app.runs import log
 from pipeline_app.snapshot import snapshot
 
 if TYPE_CHECKING:
-    from functions_app.models import FunctionVersion, User
+    from functions_app.models import Environment, FunctionVersion, User
 
 logger = logging.getLogger(__name__)
 
@@ -54,6 +60,8 @@ RUNNERS = {
     "process": "pipeline_app.runners.process.ProcessRunner",
 }
 """The values of ``FUNCTIONS_RUNNER``."""
+STOP_SECONDS = 20.0
+"""How long a server that stops waits for what it is publishing to be given back."""
 
 
 class Engine:
@@ -66,6 +74,9 @@ class Engine:
         self.catalog = Catalog(lambda: self.runner)
         self.mailbox = Mailbox(lambda: self.runner)
         self.backgrounds = Backgrounds(lambda: self.runner)
+        self.builder = Builder()
+        self.serves = False
+        """Whether a server runs in this process."""
 
     @property
     def runner(self) -> Runner:
@@ -122,7 +133,7 @@ class Engine:
     async def serving(self) -> AsyncIterator[None]:
         """Holds while the server runs: takes its loop, keeps writing runs, watches generations; then stops all."""
         await self._move_to(asyncio.get_running_loop())
-        self.backgrounds.closing = False
+        self.backgrounds.closing = preparing.stopping = False
         await self.runner.open()
         dispatcher = Dispatcher(lambda: self.runner)
         await dispatcher.starts()
@@ -132,31 +143,55 @@ class Engine:
             asyncio.create_task(log.keep_writing(), name="run writer"),
             asyncio.create_task(destinations.keep_writing(), name="destination writer"),
             asyncio.create_task(self.mailbox.keep_looking(), name="mailbox"),
+            asyncio.create_task(upkeep.keep(), name="upkeep of packages"),
         ]
+        builder = asyncio.create_task(self.builder.run(), name="builder")
         # What is loaded by now stays: looking through it again and again cost a tenth of all CPU time.
         gc.collect()
         gc.freeze()
         gc.set_threshold(10_000, 20, 50)
         try:
             await dispatcher.started()
+            self.serves = True
             with leaving.told(self._leave):
                 yield
         finally:
+            self.serves = False
             gc.unfreeze()
+            preparing.stopping = True
+            builder.cancel()
+            await asyncio.wait({builder})
+            environments.interrupt()
             await self.backgrounds.close()
             deliveries.cancel()
             await asyncio.wait({deliveries})
             await dispatcher.stops()
             if self._runner is not None:
                 await self._runner.close()
+            await self._give_back()
             if _noting:
                 await asyncio.wait(_noting)
             for task in tasks:
                 task.cancel()
             await asyncio.wait(tasks)
+            preparing.stopping = False
             await dispatcher.stopped()
             with self._lock:
                 self._loop = self._runner = None
+
+    async def _give_back(self) -> None:
+        """Waits until what is being published or built has noticed that the process ends, and was given back."""
+        end = asyncio.get_running_loop().time() + STOP_SECONDS
+        while rest := publishing.going() | self.builder.tasks:
+            if asyncio.get_running_loop().time() > end:
+                logger.warning("Publishing goes on in %d cases; others take that up when the claims end", len(rest))
+                break
+            environments.interrupt()  # also what has begun since
+            await asyncio.wait(rest, timeout=0.2)
+        try:
+            await in_database(give_back)
+        except DatabaseError:
+            logger.exception("Claims on what is being published can't be given back; they end by themselves")
 
 
 engine = Engine()
@@ -202,40 +237,58 @@ def _note_trip(opening: Opening) -> None:
 def code_of(version: FunctionVersion, epoch: str | None = None) -> Code:
     """Returns a version, saved or not, as runners know it.
 
-    ``epoch`` is another than that of the installation, for code that is loaded aside; the database is not asked then.
+    ``epoch`` is another than that of the installation, for code that is loaded aside; the database is not asked then,
+    but for the environment of a version that has one.
     """
     if epoch is None:
         epoch = generation.epoch() + version.function.epoch
-    return Code(
-        version.function_id,
-        version.number,
-        version.sha256,
-        version.source,
-        Policy.resolve(version.function.policy, settings.FUNCTIONS_POLICY),
-        version.manifest or {},
-        version.pk,
-        epoch,
-    )
+    policy = Policy.resolve(version.function.policy, settings.FUNCTIONS_POLICY)
+    return code_in(epoch, version.function_id, version, policy)
+
+
+def _verdict(work: Coroutine[Any, Any, T]) -> T:
+    """Returns what a runner says of a version. Raises ``ShuttingDown`` in the place of an error while it is closed."""
+    try:
+        return engine.wait_for(work)
+    except (LoadError, concurrent.futures.CancelledError) as error:
+        if preparing.stopping:
+            raise ShuttingDown("The server stops.") from error
+        raise
 
 
 class ServerRuntime:
     """Answers the data app's questions (``functions_app.runtime.Runtime``) with this process's runner."""
 
-    def prepare(self, version: FunctionVersion) -> None:
-        from pipeline_app.runners.environments import check_requirements
+    def prepare(self, version: FunctionVersion) -> Environment | None:
+        return preparing.prepare(version)
 
-        check_requirements(version.requirements)
+    def publish(self, version: FunctionVersion, **along: Any) -> bool | None:
+        if not engine.serves:
+            return version.publish(**along)
+        who = acting()
+
+        async def published() -> bool | None:
+            with acting_as(*who):
+                return await publishing.published(version, **along)
+
+        # In a context of its own: in that of the request the work would wait for the thread that waits for it here.
+        return contextvars.Context().run(engine.wait_for, published())
+
+    def build(self) -> None:
+        engine.builder.wake()
 
     def inspect(self, version: FunctionVersion) -> dict[str, Any]:
-        return engine.wait_for(engine.runner.inspect(code_of(version)))
+        return _verdict(engine.runner.inspect(code_of(version)))
 
     def validate(self, version: FunctionVersion, scope: Scope, values: dict[str, Any]) -> dict[str, Any]:
-        return engine.wait_for(engine.runner.validate(code_of(version), scope, values))
+        return _verdict(engine.runner.validate(code_of(version), scope, values))
 
     def check(self, version: FunctionVersion) -> dict[str, Any]:
         from pipeline_app.checking import check
+        from pipeline_app.checking.sets import look_up
 
-        return engine.wait_for(check(engine.runner, code_of(version, "check")))
+        failure = look_up(version)
+        return engine.wait_for(check(engine.runner, code_of(version, "check"), failure))
 
     def options(self, version: FunctionVersion, scope: Scope, user: User | None) -> dict[str, Any] | None:
         told = user.to_wire() if user is not None else None
@@ -248,3 +301,12 @@ class ServerRuntime:
 
     def forget(self, function_id: str | None = None) -> None:
         engine.runner.forget(function_id)
+
+    def pack(self, version: FunctionVersion | None, folder: Path, say: Callable[[str], None]) -> Packed | None:
+        return packing.pack_base(folder, say) if version is None else packing.pack(version, folder, say)
+
+    def adopt(self, version: FunctionVersion | None, packed: Packed, say: Callable[[str], None]) -> None:
+        if version is None:
+            packing.adopt_base(packed, say)
+        else:
+            packing.adopt(version, packed, say)

@@ -16,13 +16,13 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from django.conf import settings
 from django.utils import timezone
 
 from functions_app import generation
-from functions_app.models import FilterSwitches, Function, FunctionVersion, Model, User, UserValves
+from functions_app.models import FilterSwitches, Function, Model, User, UserValves
 from functions_app.policy import Policy
 from functions_app.valves import Rules
+from pipeline_app.codes import read_active
 from pipeline_app.configured import Row, opened, read_all, ruled
 from pipeline_app.database import in_database
 from pipeline_app.errors import FunctionUnavailable
@@ -271,26 +271,11 @@ class Snapshot:
         epoch = generation.epoch()
         if epoch != old.epoch:
             old, self._valves = Functions(b"", {}, {}, ()), {}
-        rows = list(
-            Function.objects.active().only(
-                "id", "name", "kind", "live_id", "is_global", "created_at", "meta", "policy", "epoch"
-            )
-        )
         held = {function_id: entry.code for function_id, entry in old.entries.items()}
-        fresh: list[Any] = [row.live_id for row in rows if row.id not in held or held[row.id].version != row.live_id]
-        versions = {v.pk: v for v in FunctionVersion.objects.filter(pk__in=fresh)}
+        codes = list(read_active(held, epoch))
         self._valves = read_all(self._valves)
         entries: dict[str, Entry] = {}
-        for row in rows:
-            policy = Policy.resolve(row.policy, settings.FUNCTIONS_POLICY)
-            own = epoch + row.epoch
-            version = versions.get(row.live_id)  # type: ignore[arg-type]  # active ones have a live version
-            if version is not None:
-                manifest = version.manifest or {}
-                code = Code(row.id, version.number, version.sha256, version.source, policy, manifest, version.pk, own)
-            else:
-                was = held[row.id]
-                code = Code(row.id, was.number, was.sha256, was.source, policy, was.manifest, was.version, own)
+        for row, code in codes:
             _, values, error, rules, user_rules = self._valves.get(row.id, NOTHING_SET)
             if rules and not error:
                 values, error = ruled(code.manifest.get("valves"), values, rules)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import inspect
 import os
+import shutil
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -97,6 +98,21 @@ def base_packages() -> Path:
     path = environments.base_path()
     assert path is not None
     return path
+
+
+@pytest.fixture
+def wheels(tmp_path, settings, monkeypatch) -> Iterator[Path]:
+    """An empty folder of wheels in place of the index; the sets that are built during the test are removed after it."""
+    folder = tmp_path / "wheels"
+    folder.mkdir()
+    settings.FUNCTIONS_WHEELS = folder
+    monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "uv-cache"))
+    before = set(settings.FUNCTIONS_ENVIRONMENTS.glob("*"))
+    yield folder
+    for path in set(settings.FUNCTIONS_ENVIRONMENTS.glob("*")) - before:
+        if path.name.startswith("set-"):
+            shutil.rmtree(path)
+            path.with_name(f".{path.name}.lock").unlink(missing_ok=True)
 
 
 # --- Real servers -------------------------------------------------------------------------------------

@@ -124,6 +124,12 @@ from pipeline_app.models import ApiKey
 alice = User.objects.create_superuser("alice", "alice@example.org", "alice")
 print(ApiKey.objects.issue(alice, "tests")[1])
 """
+# What it asks for is refused without asking an index.
+A_SET = """
+from functions_app.models import Environment
+error = {"code": "refused", "message": "An address is not taken."}
+print(Environment.objects.create(requirements=["tiny @ file:///tiny"], state="failed", error=error, log="said").pk)
+"""
 
 
 class House:
@@ -140,6 +146,7 @@ class House:
         self.made: dict[str, str] = {}
         self.furnish()
         self.file = self.upload()
+        self.environment = server.shell(A_SET).splitlines()[-1]
         chat = {"model": "greeter", "messages": [{"role": "user", "content": "Hi"}]}
         self.run = self.client.post("/v1/chat/completions", json=chat).headers["X-Run-ID"]
 
@@ -169,6 +176,7 @@ class House:
         changes = case.method != "GET" and operation not in HARMLESS
         deletes = case.method == "DELETE"
         found = {"model_id": "greeter", "action_id": "report.short", "run_id": self.run, "name": "notes.txt"}
+        found["environment_id"] = self.environment
         if "file_id" in case.path_parameters:
             found["file_id"] = self.upload() if deletes else self.file
         if "function_id" in case.path_parameters:

@@ -285,6 +285,21 @@ FUNCTIONS_BACKGROUND_RUNS = env.int("FUNCTIONS_BACKGROUND_RUNS", default=8)
 FUNCTIONS_BACKGROUND_MB = env.float("FUNCTIONS_BACKGROUND_MB", default=16.0)
 # Base packages and functions' own sets of requirements.
 FUNCTIONS_ENVIRONMENTS = Path(env.str("FUNCTIONS_ENVIRONMENTS", default=str(DATA_DIR / "environments"))).resolve()
+# Where packages come from: the index, others that are asked before it, and a file of constraints on versions.
+FUNCTIONS_INDEX_URL = env.str("FUNCTIONS_INDEX_URL", default="")
+FUNCTIONS_EXTRA_INDEX_URLS = env.list("FUNCTIONS_EXTRA_INDEX_URLS", default=[])
+FUNCTIONS_CONSTRAINTS = env.str("FUNCTIONS_CONSTRAINTS", default="")
+# A folder of wheels that stands in the place of every index; nothing is then asked of the network.
+FUNCTIONS_WHEELS = Path(env.str("FUNCTIONS_WHEELS")).resolve() if env.str("FUNCTIONS_WHEELS", default="") else None
+# Rule on packages: {"allow": [...]} of what functions may ask for, or {"deny": [...]} of what never gets in.
+FUNCTIONS_PACKAGES: dict[str, Any] = env.json("FUNCTIONS_PACKAGES", default={})
+# Passes over releases younger than this: a date, or a duration such as "7 days"; empty means none is too young.
+FUNCTIONS_EXCLUDE_NEWER = env.str("FUNCTIONS_EXCLUDE_NEWER", default="")
+# What one set of packages may take: seconds to resolve, seconds to build, and MB on disk.
+FUNCTIONS_BUILD_SECONDS = env.float("FUNCTIONS_BUILD_SECONDS", default=600.0)
+FUNCTIONS_BUILD_MB = env.float("FUNCTIONS_BUILD_MB", default=4000.0)
+# Days after which a set of packages that no function uses is removed; 0 keeps all.
+FUNCTIONS_ENVIRONMENT_DAYS = env.float("FUNCTIONS_ENVIRONMENT_DAYS", default=30.0)
 
 # --- Logs -------------------------------------------------------------------------------------
 

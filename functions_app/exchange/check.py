@@ -16,7 +16,7 @@ from functions_app.exchange.plan import Change, Plan, Terms, valves_of
 from functions_app.fields import UndecryptableValves
 from functions_app.models import FunctionVersion, Valves
 from functions_app.models.function import clean_name
-from functions_app.runtime import InvalidValves, LoadError, RequirementError
+from functions_app.runtime import InvalidValves, LoadError, RequirementError, get_runtime
 from functions_app.valves import broken_rules, incompatibilities, properties, restored
 
 Json = dict[str, Any]
@@ -53,6 +53,8 @@ def _check(change: Change, terms: Terms) -> None:
         function.policy = change.fields.get("policy", function.policy)
         if change.version._state.adding:
             change.version.seal()
+        if change.entry is not None and change.entry.packages is not None:
+            get_runtime().adopt(change.version, change.entry.packages, lambda told: None)
         change.manifest = change.version.manifest = change.version.inspected()
     elif function.live is not None:
         change.manifest = function.live.manifest

@@ -18,6 +18,7 @@ from functions_app.models.base import check_text
 from functions_app.models.function import clean_id, clean_name
 from functions_app.models.version import clean_source
 from functions_app.policy import Policy
+from functions_app.runtime import Packed
 
 Json = dict[str, Any]
 
@@ -51,6 +52,8 @@ class Entry:
     policy: Json | None = None
     created_at: datetime | None = None
     notes: tuple[str, ...] = ()
+    packages: Packed | None = None
+    """What its requirements were locked to, where it comes from a bundle."""
 
 
 @dataclass(frozen=True, slots=True)

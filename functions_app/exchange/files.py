@@ -12,7 +12,7 @@ import stat
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
@@ -117,6 +117,19 @@ def _text(path: Path, root: Path | None) -> str:
 def _content(path: Path, limit: int, root: Path | None = None) -> bytes:
     """Returns an ordinary file's bytes. Raises ``ValidationError`` for any other, and for a link out of ``root``."""
     name = _shown(path)
+    with open_ordinary(path, root) as file:
+        try:
+            data = file.read(limit + 1)
+        except OSError as error:
+            raise ValidationError(f"{name} cannot be read: {error.strerror or error}.") from None
+    if len(data) > limit:
+        raise ValidationError(f"{name} is larger than the {limit} bytes that are read.")
+    return data
+
+
+def open_ordinary(path: Path, root: Path | None = None) -> IO[bytes]:
+    """Opens an ordinary file to be read. Raises ``ValidationError`` for any other, and for a link out of ``root``."""
+    name = _shown(path)
     try:
         if root is not None and not path.resolve().is_relative_to(root.resolve()):
             raise ValidationError(f"{name} is a link that leaves the folder; put the file itself there.")
@@ -125,16 +138,13 @@ def _content(path: Path, limit: int, root: Path | None = None) -> bytes:
         try:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
                 raise ValidationError(f"{name} is not an ordinary file.")
-            with open(descriptor, "rb", closefd=False) as file:
-                data = file.read(limit + 1)
-        finally:
+            return open(descriptor, "rb")
+        except BaseException:
             os.close(descriptor)
+            raise
     except (OSError, RuntimeError) as error:  # RuntimeError: links that lead in a circle
         reason = getattr(error, "strerror", None) or "it is a link that leads to itself"
         raise ValidationError(f"{name} cannot be read: {reason}.") from None
-    if len(data) > limit:
-        raise ValidationError(f"{name} is larger than the {limit} bytes that are read.")
-    return data
 
 
 def _shown(path: Path) -> str:

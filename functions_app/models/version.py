@@ -15,11 +15,16 @@ from django.db.models import Q
 from django.utils import timezone
 
 from functions_app import frontmatter, generation
+from functions_app.acting import Acting, acting
 from functions_app.fields import TolerantJSONField, UndecryptableValves
-from functions_app.models.base import WatchedModel, WatchedQuerySet, check_text
+from functions_app.models import claims
+from functions_app.models.base import WatchedModel, check_text
+from functions_app.models.claims import ClaimedModel, ClaimedQuerySet
+from functions_app.models.environment import Environment
 from functions_app.models.function import Function
+from functions_app.models.user import User
 from functions_app.models.valves import Valves
-from functions_app.runtime import InvalidValves, LoadError, RequirementError, get_runtime
+from functions_app.runtime import InvalidValves, LoadError, RequirementError, ShuttingDown, get_runtime
 
 NOTE_LENGTH = 500
 
@@ -37,7 +42,7 @@ def clean_note(note: object) -> str:
     return check_text(note, "The note").strip()[:NOTE_LENGTH]
 
 
-class FunctionVersionQuerySet(WatchedQuerySet["FunctionVersion"]):
+class FunctionVersionQuerySet(ClaimedQuerySet["FunctionVersion"]):
     """Versions; what makes a version is refused as a change."""
 
     def update(self, **kwargs: Any) -> int:
@@ -57,8 +62,12 @@ class FunctionVersionQuerySet(WatchedQuerySet["FunctionVersion"]):
         return super().bulk_create(objs, *args, **kwargs)
 
 
-class FunctionVersion(WatchedModel):
-    """One source of a function, for good. Only how it fares (state, manifest, error, environment) changes."""
+class FunctionVersion(ClaimedModel, WatchedModel):
+    """One source of a function, for good. Only how it fares (state, manifest, error, environment) changes.
+
+    One that is *building* is being published, by whoever has the claim on it; ``wish`` is what that one has to know,
+    so that another process can go on.
+    """
 
     class State(models.TextChoices):
         DRAFT = "draft"
@@ -69,6 +78,7 @@ class FunctionVersion(WatchedModel):
 
     IMMUTABLE = ("function_id", "number", "source", "sha256", "created_at")
     generation_half = generation.FUNCTIONS
+    generation_ignores = claims.FIELDS | {"wish"}
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     function = models.ForeignKey(Function, on_delete=models.CASCADE, related_name="versions")
@@ -89,11 +99,19 @@ class FunctionVersion(WatchedModel):
     environment = models.ForeignKey(
         "functions_app.Environment", on_delete=models.PROTECT, null=True, editable=False, related_name="versions"
     )
+    wish = TolerantJSONField(
+        null=True,
+        editable=False,
+        help_text="While it is building: what changes along with it, who wants that, and what state it was in.",
+    )
 
     objects = FunctionVersionQuerySet.as_manager()
 
     class Meta:
         ordering = ["-number"]
+        indexes = [
+            models.Index(fields=["asked_at"], condition=Q(state="building"), name="versions_being_built"),
+        ]
         constraints = [
             models.UniqueConstraint(fields=["function", "number"], name="version_number_is_unique"),
             models.UniqueConstraint(fields=["function"], condition=Q(state="live"), name="one_live_version"),
@@ -117,6 +135,7 @@ class FunctionVersion(WatchedModel):
     def save(self, **kwargs: Any) -> None:
         if self._state.adding:
             self.seal()
+            self.drop_lost_environment()
             kwargs["force_insert"] = True
         else:
             stored = type(self)._base_manager.using(self._state.db).values(*self.IMMUTABLE).filter(pk=self.pk).first()
@@ -139,50 +158,117 @@ class FunctionVersion(WatchedModel):
         """Returns the packages that the source asks for. Raises ``RequirementError`` for a malformed one."""
         try:
             return frontmatter.requirements(self.frontmatter)
-        except ValueError as error:
-            raise RequirementError(str(error)) from None
+        except frontmatter.UnusableRequirement as error:
+            raise RequirementError(str(error), code=error.code) from None
 
     def publish(self, **along: Any) -> bool:
         """Checks this version and lets it serve; returns whether it is the live one now.
 
-        Its packages are prepared, its source is inspected and the stored valves are tried against
+        Its packages are prepared, its source is inspected among them and the stored valves are tried against
         its schema, all before anything changes. When that fails the version becomes broken with
         the reason in ``error``, and what was live stays live. A retired version is published in the same way. When a
         later wish to publish another version was fulfilled first, that one stays and this one is
         retired. Neither outcome touches the function's switch. ``along`` are fields of the function, such as its
         name, that change when this version goes live and not otherwise.
         """
-        asked_at = timezone.now()
+        claim = claims.new_claim()
+        return self.carry_out() if self.ask_for_publication(claim, **along) else True
+
+    def ask_for_publication(self, claim: str, **along: Any) -> bool:
+        """Writes down that this version is to be published; returns whether there is anything to do for that.
+
+        ``claim`` says that whoever calls is about to ``carry_out``; without one a server process does. From now on
+        that happens, whatever becomes of this process.
+        """
         with transaction.atomic(using=self._state.db):
             function = self.function.lock()
-            self.refresh_from_db(fields=["state"])
+            self.refresh_from_db(fields=["state", "environment", "wish"])
             if self.state == self.State.LIVE:
                 function.change(**along)
-                return True
-            before = self.state if self.state != self.State.BUILDING else self.State.DRAFT
-            self._become(self.State.BUILDING, asked_at=asked_at)
+                return False
+            self.wait_for_publication(claim, **along)
+            self.save(update_fields=["state", "asked_at", "wish", *claims.FIELDS])
+        return True
+
+    def wait_for_publication(self, claim: str, **along: Any) -> None:
+        """Sets, and does not store, what says that this version is to be published."""
+        before = self.state
+        if before == self.State.BUILDING:
+            before = (self.wish or {}).get("before", self.State.DRAFT)
+        person, source = acting()
+        by = None if person is None else person.get("id") if isinstance(person, dict) else person.pk
+        self.wish = {"along": along, "before": before, "by": str(by) if by else None, "source": source}
+        self.state, self.asked_at = self.State.BUILDING, timezone.now()
+        claimed = {**claims.UNCLAIMED, **(claims.claimed(claim) if claim else {})}
+        for name, value in claimed.items():
+            setattr(self, name, value)
+
+    def wished_by(self) -> Acting:
+        """Returns who wants this version published."""
+        wish = self.wish or {}
+        by = wish.get("by")
+        person = User.objects.filter(pk=by).first() if by else None
+        return Acting(person, wish.get("source") or acting().source)
+
+    def carry_out(self) -> bool:
+        """Does what ``ask_for_publication`` wrote down, and returns what ``publish`` does.
+
+        Raises ``ShuttingDown`` when the process ends meanwhile: another one begins anew.
+        """
+        assert self.asked_at is not None
+        asked_at, wish, claim = self.asked_at, self.wish or {}, self.claimed_by
         try:
             self.function.refresh_from_db(fields=["policy"])
             manifest = self.inspected()
             served: bool | None = None
             while served is None:
                 seen = self._check_valves(manifest)
-                served = self._go_live(manifest, asked_at, seen, **along)
+                served = self._go_live(manifest, asked_at, seen, **wish.get("along", {}))
         except (RequirementError, LoadError, InvalidValves, UndecryptableValves) as error:
             return self._break(error)
-        except BaseException:
-            self._release(before, asked_at)
+        except ShuttingDown:
+            type(self).objects.using(self._state.db).filter(pk=self.pk).give_back(claim)
             raise
+        except BaseException:
+            self._release(wish.get("before", self.State.DRAFT), asked_at)
+            raise
+        finally:
+            claims.held.discard(claim)
         return served
+
+    def give_up(self) -> None:
+        """Ends a publication that never comes to an end: each process that began it ended before it did."""
+        message = (
+            f"Publishing this version was begun {claims.TAKEN_MOST} times, and each time the server process ended "
+            "before it was done. Look into the server's log for the reason, then publish it again."
+        )
+        claims.held.discard(self.claimed_by)
+        self._break(LoadError({"type": "Abandoned", "message": message, "line": None, "traceback": None}))
+
+    def link(self, environment: Environment | None) -> None:
+        """Lets this version run with a set of packages; stored at once, so that everybody can look how that fares."""
+        if self.environment_id == (environment and environment.pk):
+            self.environment = environment
+            return
+        self.environment = environment
+        if not self._state.adding:
+            stored = type(self).objects.using(self._state.db).filter(pk=self.pk)
+            stored.exclude(state=self.State.LIVE).update(environment=environment)
+
+    def drop_lost_environment(self) -> None:
+        """Forgets a set that somebody did away with meanwhile, because its lock was another's."""
+        if self.environment_id and not Environment.objects.filter(pk=self.environment_id).exists():
+            self.environment = None
 
     def inspected(self) -> dict[str, Any]:
         """Returns the manifest of this version, which need not be saved, when it loads and keeps to its policy.
 
-        Raises ``RequirementError`` and ``LoadError``. Nothing is stored.
+        Its packages are made ready before, and ``environment`` is set to them. Raises ``RequirementError``,
+        ``LoadError`` and ``ShuttingDown``. Of the version itself no more than ``environment`` is stored.
         """
         runtime = get_runtime()
         requirements = self.requirements
-        runtime.prepare(self)
+        self.link(runtime.prepare(self))
         manifest = {**runtime.inspect(self), "frontmatter": self.frontmatter, "requirements": requirements}
         refused = self.function.effective_policy().refused_imports(manifest.get("imports", ()))
         if refused:
@@ -217,14 +303,16 @@ class FunctionVersion(WatchedModel):
             self.function.lock()
             self.refresh_from_db(fields=["state", "manifest"])
             if self.state != self.State.LIVE:
-                self._become(self.State.BROKEN, error=_as_data(error))
+                self.drop_lost_environment()
+                ends = {"wish": None, **claims.UNCLAIMED}
+                self._become(self.State.BROKEN, error=_as_data(error), environment=self.environment, **ends)
         return self.state == self.State.LIVE
 
     def _release(self, state: str, asked_at: datetime) -> None:
         """Takes back the mark of a publication that ended without a verdict."""
         type(self).objects.using(self._state.db).filter(
             pk=self.pk, state=self.State.BUILDING, asked_at=asked_at
-        ).update(state=state)
+        ).update(state=state, wish=None, **claims.UNCLAIMED)
 
     def _go_live(
         self, manifest: dict[str, Any], asked_at: datetime, valves: datetime | None, **along: Any
@@ -240,7 +328,10 @@ class FunctionVersion(WatchedModel):
             if live is not None and live.pk != self.pk and live.asked_at is not None and live.asked_at > asked_at:
                 message = f"Version {live.number} was published while this one was being prepared; it serves."
                 error = {"type": "Superseded", "message": message, "line": None, "traceback": None}
-                self._become(self.State.RETIRED, manifest=manifest, error=error)
+                self._become(
+                    self.State.RETIRED, manifest=manifest, error=error, environment=self.environment, wish=None,
+                    **claims.UNCLAIMED,
+                )  # fmt: skip
                 return False
             self.take_over(function, manifest)
             function.change(**along)
@@ -257,9 +348,32 @@ class FunctionVersion(WatchedModel):
         if live is not None and live.pk != self.pk:
             live._become(self.State.RETIRED)
         asked = {} if asked_at is None else {"asked_at": asked_at}
-        self._become(self.State.LIVE, manifest=manifest, error=None, **asked)
+        self._become(
+            self.State.LIVE, manifest=manifest, error=None, environment=self.environment, wish=None,
+            **{**claims.UNCLAIMED, **asked},
+        )  # fmt: skip
         function.live, function.kind = self, manifest["kind"]
         function.save(update_fields=["live", "kind", "updated_at"])
+
+    def refit(self) -> bool:
+        """Lets this version, which serves, run with the packages that ``prepare`` now finds for it, or with those in
+        ``environment`` where these were set to a set that fits; returns False when it serves no more.
+
+        It is inspected with them first: whatever fails leaves it as it was. Raises as ``inspected`` does, and
+        ``InvalidValves``.
+        """
+        manifest = self.inspected()
+        while True:
+            seen = self._check_valves(manifest)
+            with transaction.atomic(using=self._state.db):
+                self.function.lock()
+                self.refresh_from_db(fields=["state"])
+                if self.state != self.State.LIVE:
+                    return False
+                stored = self._stored_valves()
+                if (stored and stored.changed_at) == seen:
+                    self._become(self.State.LIVE, manifest=manifest, environment=self.environment)
+                    return True
 
 
 def _refuse(names: Collection[str]) -> None:

@@ -11,6 +11,7 @@ from pipeline_app.api.actions import ActionsView, ActionView
 from pipeline_app.api.chat import ChatCompletionsView
 from pipeline_app.api.completed import CompletedView
 from pipeline_app.api.docs import DocsView, SchemaView
+from pipeline_app.api.environments import EnvironmentsView, EnvironmentView, RetryView
 from pipeline_app.api.files import FileContentView, FilesView, FileView
 from pipeline_app.api.functions.editing import CreateView, DeleteView, UpdateView
 from pipeline_app.api.functions.exchange import ExportView, ImportView, SyncView
@@ -92,6 +93,10 @@ urlpatterns = [
     path("api/v1/functions/export", ExportView.as_view(), name="functions-export"),
     path("api/v1/functions/import", ImportView.as_view(), name="functions-import"),
     path("api/v1/functions/sync", SyncView.as_view(), name="functions-sync"),
+    # Their packages
+    path("api/v1/environments/", EnvironmentsView.as_view(), name="environments"),
+    path("api/v1/environments/<str:environment_id>", EnvironmentView.as_view(), name="environment"),
+    path("api/v1/environments/<str:environment_id>/retry", RetryView.as_view(), name="environment-retry"),
     # The schema, and the page that shows it
     path("api/schema/", SchemaView.as_view(), name="schema"),
     path("api/docs/", DocsView.as_view(), name="docs"),

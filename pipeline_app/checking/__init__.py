@@ -32,9 +32,10 @@ class TooLong(RequestError):
         super().__init__(f"{said} Let the function fetch what is data in it.", param="content", code="too_long")
 
 
-async def check(runner: Runner, code: Code) -> Json:
+async def check(runner: Runner, code: Code, failure: str = "") -> Json:
     """Returns ``{"ok", "kind", "frontmatter", "manifest", "findings"}`` of a source.
 
+    ``failure`` is why its packages could not be had when that was last tried (``sets.look_up``).
     ``ok`` says that there is no error among the findings, ``manifest`` is None when the source does not load. Raises
     ``TooLong``, and ``FunctionUnavailable`` and ``Busy`` as ``Runner.check`` does.
     """
@@ -44,12 +45,9 @@ async def check(runner: Runner, code: Code) -> Json:
     # Its worker, and what it leaves behind in the server's own process under the inline runner, is nobody else's.
     code = replace(code, number=0, version=None, manifest={}, epoch="check")
     checked = await runner.check(code)
-    said = [
-        *await asyncio.to_thread(lambda: list(header.of_source(source))),
-        *_of_worker(checked),
-        *_of_imports(checked, code),
-    ]
-    said += _of_loading(checked, said)
+    said, awaited = await asyncio.to_thread(_of_header, code, failure)
+    said += [*_of_worker(checked), *_of_imports(checked, code)]
+    said += _of_loading(checked, said, awaited)
     findings = told(said)
     reading, look = checked.reading, checked.look
     manifest = None if look is None else look["manifest"]
@@ -60,6 +58,13 @@ async def check(runner: Runner, code: Code) -> Json:
         "manifest": manifest,
         "findings": findings,
     }
+
+
+def _of_header(code: Code, failure: str) -> tuple[list[Finding], list[str]]:
+    """Returns what is to be said of the frontmatter, and the requirements that are not installed for this check."""
+    source = code.source
+    said = [*header.of_source(source), *header.of_failure(source, failure)]
+    return said, [] if code.folders else header.awaited(source)
 
 
 def _of_worker(checked: Checked) -> list[Finding]:
@@ -79,8 +84,11 @@ def _of_imports(checked: Checked, code: Code) -> list[Finding]:
     return list(packages.of_imports(checked.reading["imports"], declared, code.policy))
 
 
-def _of_loading(checked: Checked, said: list[Finding]) -> list[Finding]:
-    """Returns why the source could not be read or loaded, unless that has been said already."""
+def _of_loading(checked: Checked, said: list[Finding], awaited: list[str]) -> list[Finding]:
+    """Returns why the source could not be read or loaded, unless that has been said already.
+
+    What fails without packages that are ``awaited`` is no error of the source.
+    """
     if checked.crash:
         why = checked.crash.rstrip(".")
         return [anywhere("crashed", f"The process that read this source did not get to its end: {why}.")]
@@ -92,11 +100,21 @@ def _of_loading(checked: Checked, said: list[Finding]) -> list[Finding]:
         one.severity == "error" and one.code in ("undeclared-import", "refused-import") for one in said
     ):
         return []
-    if name == "ModuleNotFoundError" and any(one.code == "unavailable-requirement" for one in said):
+    if name in ("ModuleNotFoundError", "ImportError") and any(one.code == "unavailable-requirement" for one in said):
         return []
+    if awaited and name in ("ModuleNotFoundError", "ImportError"):
+        found = anywhere("awaited-requirement", f"{_await(awaited)} What loading would find is not known until then.")
+        return [found._replace(line=line, column=1) if isinstance(line := error.get("line"), int) else found]
     code = "crashed" if name in ("WorkerDied", "TimeLimit") else "load-error"
     message = error["message"] if code == "crashed" or name == "LoadError" else f"{name}: {error['message']}"
     if name in ("ModuleNotFoundError", "ImportError") and "open_webui" in message:
         message = f"{message.rstrip('.')}. This server has a part of that package only; do without this one."
     found = anywhere(code, message.strip())
+    if awaited and code == "load-error":
+        found = anywhere(code, f"{message.strip()} {_await(awaited)} It may load then.", "warning")
     return [found._replace(line=line, column=1 if line else None) if isinstance(line, int) else found]
+
+
+def _await(awaited: list[str]) -> str:
+    names = f"{', '.join(awaited[:5])}{' and more' if len(awaited) > 5 else ''}"
+    return f"Not installed here yet: {names}. That is done when the function is published."

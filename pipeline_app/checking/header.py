@@ -14,7 +14,7 @@ from packaging.version import InvalidVersion, Version
 from functions_app import frontmatter
 from functions_app.frontmatter import Header, Line
 from functions_app.runtime import RequirementError
-from pipeline_app.runners.environments import check_requirements
+from pipeline_app.runners import environments
 from pipeline_app.worker.checking.findings import CODES, Finding, anywhere
 
 READ = (
@@ -147,9 +147,31 @@ def _requirement(part: str, seen: set[str]) -> Iterator[tuple[str, str, str]]:
         yield "needless-requirement", f"{wanted.name} comes with {what}: leave it out.", ""
         return
     try:
-        check_requirements([part])
+        environments.check_asked(part)
     except RequirementError as error:
         yield "unavailable-requirement", str(error), ""
+
+
+def of_failure(source: str, failure: str) -> Iterator[Finding]:
+    """Yields that the packages of a source could not be had when that was last tried, for this reason."""
+    header = frontmatter.header(source)
+    found = _value_of(header, "requirements") if header is not None else None
+    if failure and found is not None:
+        line, value, at = found
+        said = f"When this was last tried, it could not be installed. {failure}"
+        yield _on(line, "unavailable-requirement", said, at, len(value))
+
+
+def awaited(source: str) -> list[str]:
+    """Returns the requirements that are installed only when the function is published."""
+    found = []
+    for part in frontmatter.parts(_text(frontmatter.read(source))):
+        try:
+            if not environments.is_met(part):
+                found.append(part)
+        except RequirementError:
+            continue  # which is said elsewhere
+    return found
 
 
 def packages(source: str) -> list[str]:

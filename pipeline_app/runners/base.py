@@ -40,12 +40,20 @@ class Code:
     """What was loaded in another epoch is not used (``functions_app.generation.start_afresh``)."""
     packages: tuple[str, ...] = ()
     """Folders of its own requirements below ``FUNCTIONS_ENVIRONMENTS``, looked at after the base packages."""
+    environment: str = ""
+    """A folder there with all that it finds installed, in place of the base packages: its requirements conflict."""
 
     @property
     def key(self) -> str:
-        """What a loaded version is kept under: equal keys mean equal code, held to the same import rule."""
+        """What a loaded version is kept under: equal keys mean equal code and packages, and the same import rule."""
         rule = ",".join(f"{kind}={sorted(names)}" for kind, names in self.policy.imports.items())
-        return f"{self.function_id}:{self.sha256}:{self.epoch}:{rule}"
+        key = f"{self.function_id}:{self.sha256}:{self.epoch}:{rule}"
+        return f"{key}:{self.environment}:{self.packages}" if self.packages or self.environment else key
+
+    @property
+    def folders(self) -> tuple[str, ...]:
+        """All folders of packages that are its own."""
+        return (self.environment, *self.packages) if self.environment else self.packages
 
 
 class Identity(NamedTuple):

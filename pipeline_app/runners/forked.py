@@ -5,6 +5,7 @@ from __future__ import annotations
 import array
 import asyncio
 import contextlib
+import itertools
 import json
 import os
 import socket
@@ -16,6 +17,8 @@ from typing import Any
 Json = dict[str, Any]
 
 MESSAGE = 64 * 1024
+wids = itertools.count(1)
+"""The numbers of workers, which several processes may make in one folder."""
 _INT = array.array("i").itemsize
 
 

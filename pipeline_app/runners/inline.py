@@ -24,8 +24,9 @@ from pipeline_app.runners.environments import add_base_to_path
 from pipeline_app.runners.inlinehost import InlineHost
 from pipeline_app.runners.jobs import in_thread
 from pipeline_app.runners.limits import LATE, Pause, took_too_long
+from pipeline_app.runners.packages import add_to_path
 from pipeline_app.runners.requests import HostCalls
-from pipeline_app.worker import checking, inspection, loader, valves
+from pipeline_app.worker import checking, compat, inspection, loader, valves
 from pipeline_app.worker.answers import Whole
 from pipeline_app.worker.calls import Call
 from pipeline_app.worker.errors import HookError, LoadError, ValvesError
@@ -70,6 +71,7 @@ class InlineRunner(Runner):
         self._lingering: set[asyncio.Task[None]] = set()
         self._threads = Threads("load")
         add_base_to_path()
+        compat.install()  # before the packages of single functions, as in a worker
 
     # --- loading -------------------------------------------------------------------------------
 
@@ -96,6 +98,7 @@ class InlineRunner(Runner):
         return await asyncio.shield(load)
 
     async def _load(self, code: Code) -> InlineWorker:
+        add_to_path(code)
         given = (code.function_id, code.number, code.sha256, code.source, code.policy.imports)
         loaded: Loaded = await in_thread(self._threads, code.policy.time_limit("load"), loader.load, *given)
         worker = InlineWorker(code, loaded)
@@ -143,6 +146,7 @@ class InlineRunner(Runner):
             if checked.is_worth_loading:
                 given = (code.function_id, code.number, code.sha256, code.source, code.policy.imports)
                 try:
+                    add_to_path(code)
                     loaded: Loaded = await in_thread(self._threads, seconds, loader.load, *given)
                     try:
                         checked.look = await in_thread(loaded.threads, seconds, checking.look_at, loaded, code.source)

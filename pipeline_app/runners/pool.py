@@ -198,7 +198,7 @@ class Pool:
         limit = policy.time_limit("load")
         call.limit(limit)
         await call.wait()
-        if call.failure is not None and worker.exit is None:
+        if call.failure is not None and (worker.exit is None or call.failure.code == "time_limit"):
             failure: Json = loading_took_too_long(limit)
         elif worker.exit is not None:
             raise _ended(worker.exit, worker.log)

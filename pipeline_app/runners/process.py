@@ -70,7 +70,7 @@ class ProcessRunner(Runner):
         memory_mb: float | None = None,
     ) -> None:
         self.isolation = "process"
-        self._sandbox = sandbox or Sandbox(host_calls)
+        self._sandbox = sandbox or Sandbox(host_calls, idle_seconds=idle_seconds)
         self._on_trip = on_trip
         self._idle_seconds = idle_seconds
         self._memory_mb = memory_mb or quarter_of_memory_mb()
@@ -171,7 +171,7 @@ class ProcessRunner(Runner):
             call.limit(seconds)
             await call.wait()
             if call.failure is not None:
-                in_time = running.exit is not None  # it did not run out of time: its worker ended
+                in_time = running.exit is not None and call.failure.code != "time_limit"  # its worker ended
                 raise LoadError(call.failure.data if in_time else loading_took_too_long(seconds, question))
             assert call.done is not None
             if call.done.error is None:

@@ -7,7 +7,8 @@ import contextlib
 import logging
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from django.conf import settings
@@ -22,13 +23,13 @@ from pipeline_app.runners.egress import Broker
 from pipeline_app.runners.environments import base_path
 from pipeline_app.runners.layers import FILES, Layers, readable, readable_in_worker, settle
 from pipeline_app.runners.nativelog import NativeLog
+from pipeline_app.runners.packages import brings, missing
 from pipeline_app.runners.requests import HostCalls, Requests
 from pipeline_app.runners.scratch import Scratch, sweep
 from pipeline_app.runners.spawn import Spawner
-from pipeline_app.runners.supervision import Supervisor
-from pipeline_app.runners.watch import measure
+from pipeline_app.runners.supervision import OnDemand, Supervisor
 from pipeline_app.runners.workers import RunningWorker
-from pipeline_app.runners.zygote import NotStarted, Zygote
+from pipeline_app.runners.zygote import PRELOAD, NotStarted, Zygote
 
 if TYPE_CHECKING:
     from pipeline_app.runners.pool import Pool
@@ -48,21 +49,30 @@ class TooLittleIsolation(Exception):
 
 
 class Sandbox:
-    """The machinery that starts workers; one per runner. ``forks`` says whether a zygote makes them."""
+    """The machinery that starts workers; one per runner. ``forks`` says whether a zygote makes them.
+
+    Most workers come from a zygote that has the base packages loaded. Those of functions with an environment of
+    their own come from a second, empty one, which is there while they are: a zygote that served one environment
+    alone could load its packages once for all workers, but whoever wrote these packages would then run code in a
+    process that the server believes. Functions come from there too whose packages complete base packages (the
+    extras of ``requests[socks]``, ``httpx[brotli]``), which look for them when they are loaded.
+    """
 
     def __init__(
         self,
         host_calls: HostCalls | None = None,
         layers: Layers | None = None,
         forks: bool = sys.platform == "linux",
+        idle_seconds: float = 600.0,
     ) -> None:
         self._host_calls = host_calls
         self._layers = layers
         self._forks = forks
+        self._idle_seconds = idle_seconds
         self._scratch: Scratch | None = None
         self._supervisor: Supervisor | None = None
-        self._shared_mb = 0.0
-        self._readable: list[str] = []
+        self._empty: OnDemand | None = None
+        self._base: list[str] = []
 
     # --- opening and closing ------------------------------------------------------------------------
 
@@ -75,28 +85,34 @@ class Sandbox:
         try:
             self._supervisor = Supervisor(self._zygote)
             await self._supervisor.start()
-            zygote = measure(self._supervisor.pid, None) if self._supervisor.pid else None
-            self._shared_mb = zygote.memory_mb if zygote is not None else 0.0
+            self._empty = OnDemand(self._empty_zygote, self._idle_seconds)
             return await self._attest(pool)
         except BaseException:
             await self.close()
             raise
 
     def _zygote(self, on_end: Callable[[], None]) -> Zygote | Spawner:
+        self._base = _base()
+        return self._made(self._base, PRELOAD, on_end)
+
+    def _empty_zygote(self, on_end: Callable[[], None]) -> Zygote | Spawner:
+        return self._made([], [], on_end)
+
+    def _made(self, packages: list[str], preload: Sequence[str], on_end: Callable[[], None]) -> Zygote | Spawner:
         assert self._layers is not None
         assert self._scratch is not None
-        base = base_path()
-        packages = [] if base is None else [base]
-        # The zygote may read all environments: what it can't, no worker could be allowed. A worker gets its own alone.
-        paths = readable([settings.FUNCTIONS_ENVIRONMENTS] if settings.FUNCTIONS_ENVIRONMENTS.is_dir() else packages)
-        self._readable = readable_in_worker(packages)
+        # A zygote may read all environments: what it can't, no worker could be allowed. A worker gets its own alone.
+        paths = readable([_environments()])
         prefix = bubblewrap.prefix(paths, [str(self._scratch.path)]) if self._layers.bubblewrap else []
-        return (Zygote if self._forks else Spawner)(
+        if not self._forks:
+            return Spawner(self._scratch, layers=self._layers, prefix=prefix, site=packages, readable=paths)
+        return Zygote(
             self._scratch,
             layers=self._layers,
             prefix=prefix,
             site=packages,
             readable=paths,
+            preload=preload,
             on_end=on_end,
         )
 
@@ -130,7 +146,10 @@ class Sandbox:
         return found
 
     async def close(self) -> None:
-        """Ends the zygote and its workers, and removes their folders."""
+        """Ends the zygotes and their workers, and removes their folders."""
+        if self._empty is not None:
+            await self._empty.close()
+            self._empty = None
         if self._supervisor is not None:
             await self._supervisor.close()
             self._supervisor = None
@@ -142,10 +161,16 @@ class Sandbox:
 
     async def start(self, code: Code, pool: Pool, destinations: Destinations = log) -> RunningWorker:
         """Returns a new worker with its connections open and nothing loaded. Raises ``FunctionUnavailable``."""
-        if self._supervisor is None:
+        if self._supervisor is None or self._empty is None:
             raise FunctionUnavailable(code.function_id, "load", "the server is stopping.", code="stopping")
+        if gone := missing(code):
+            raise FunctionUnavailable(code.function_id, "load", gone[0].lower() + gone[1:])
+        base, site = [] if code.environment else self._base, [os.path.realpath(folder) for folder in code.folders]
+        maker: Supervisor | OnDemand = self._supervisor
+        if code.environment or brings(code, self._supervisor.missed):
+            maker, site = self._empty, [*base, *site]
         try:
-            forked = await self._supervisor.fork({**_config(code), "readable": self._readable})
+            forked = await maker.fork({**_config(code), "site": site, "readable": readable_in_worker(base)})
         except NotStarted as error:
             logger.error("No worker for '%s': %s", code.function_id, error)
             message = f"its worker cannot be started: {error}"
@@ -164,7 +189,7 @@ class Sandbox:
             on_retire=pool.on_retire,
             on_end=pool.on_end,
         )
-        worker.shared_mb = self._shared_mb
+        worker.shared_mb = maker.shared_mb
         await worker.open()
         return worker
 
@@ -179,10 +204,22 @@ def _config(code: Code) -> Json:
             "threads": policy.threads,
             "files": FILES,
         },
-        "site": list(code.packages),
         "environment": {},
         "function": code.function_id,
     }
+
+
+def _base() -> list[str]:
+    base = base_path()
+    return [] if base is None else [os.path.realpath(base)]
+
+
+def _environments() -> Path:
+    """Returns the folder of all packages, made when it is missing: what a zygote did not find it never sees."""
+    folder = Path(os.path.realpath(settings.FUNCTIONS_ENVIRONMENTS))
+    with contextlib.suppress(OSError):  # a disk that cannot be written may hold all there is to read
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return folder
 
 
 def _layers() -> Layers:

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import itertools
 import json
 import os
 import subprocess
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from pipeline_app.runners.forked import Ends, Forked, Json, NotStarted
+from pipeline_app.runners.forked import Ends, Forked, Json, NotStarted, wids
 from pipeline_app.runners.launch import command, environment, switches
 from pipeline_app.runners.layers import WORKER_PACKAGE, Layers
 from pipeline_app.runners.scratch import Scratch
@@ -40,12 +39,12 @@ class Spawner:
     ) -> None:
         self.alive = False
         self.pid = 0
+        self.up: Json = {}
         self._scratch = scratch
         self._layers = layers
         self._prefix = prefix
         self._site = [os.path.realpath(folder) for folder in site]
         self._readable = [str(path) for path in dict.fromkeys((*readable, *self._site, WORKER_PACKAGE))]
-        self._wids = itertools.count(1)
         self._workers: dict[int, Forked] = {}
         self._watching: set[asyncio.Task[None]] = set()
 
@@ -62,7 +61,7 @@ class Spawner:
         """Returns a new worker, as ``Zygote.fork`` does. Raises ``ZygoteGone`` or ``NotStarted``."""
         if not self.alive:
             raise ZygoteGone("Workers are not started any more.")
-        wid = next(self._wids)
+        wid = next(wids)
         folder = self._scratch.folder(wid)
         ends = Ends()
         worker = self._workers[wid] = Forked(wid, folder, ends.main, ends.sync, ends.log)

@@ -1,4 +1,7 @@
-"""Keeps a zygote running: started again when it dies, with a pause that grows; workers of a dead one live on."""
+"""Keeps a zygote running: started again when it dies, with a pause that grows; workers of a dead one live on.
+
+One that not every server needs is there only while it has work (``OnDemand``).
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from pipeline_app.runners.watch import at_a_glance
 from pipeline_app.runners.zygote import NotStarted, Zygote, ZygoteGone
 
 if TYPE_CHECKING:
@@ -22,12 +26,15 @@ PAUSES = (0.0, 0.2, 1.0, 5.0)
 """Seconds before the next start, by the number of zygotes that ended soon after they began; the last repeats."""
 SOON = 60.0
 KEPT_WITH_WORKERS = 16
+LEAST_IDLE = 0.05
+
+Make = Callable[[Callable[[], None]], "Zygote | Spawner"]
 
 
 class Supervisor:
     """The zygote of a runner, whichever process that is at the moment. ``make`` gives a new one, not yet started."""
 
-    def __init__(self, make: Callable[[Callable[[], None]], Zygote | Spawner]) -> None:
+    def __init__(self, make: Make) -> None:
         self._make = make
         self._loop = asyncio.get_running_loop()
         self._zygote: Zygote | Spawner | None = None
@@ -39,6 +46,10 @@ class Supervisor:
         self._closing = False
         self.trouble = ""
         """Why there is no zygote, while there is none."""
+        self.shared_mb = 0.0
+        """The memory of the zygote as it began, which its workers have in common with it."""
+        self.missed: frozenset[str] = frozenset()
+        """Modules that what it has loaded looked for and did not find."""
 
     async def start(self) -> None:
         """Starts the first zygote. Raises ``NotStarted``."""
@@ -48,6 +59,11 @@ class Supervisor:
     def pid(self) -> int:
         """The process that forks now; 0 while there is none."""
         return self._zygote.pid if self._zygote is not None else 0
+
+    @property
+    def has_workers(self) -> bool:
+        """Whether a worker of this zygote or of one before lives."""
+        return any(zygote.workers for zygote in (self._zygote, *self._former) if zygote is not None)
 
     async def fork(self, config: dict[str, Any]) -> Forked:
         """Returns a new worker, of the next zygote when this one dies meanwhile. Raises ``NotStarted``."""
@@ -82,6 +98,9 @@ class Supervisor:
         zygote = self._make(self._ended)
         await zygote.start()
         self._zygote, self._began, self.trouble = zygote, self._loop.time(), ""
+        found = at_a_glance(zygote.pid) if zygote.pid else None
+        self.shared_mb = found[0] if found is not None else 0.0
+        self.missed = frozenset(zygote.up.get("missed", ()))
         self._changed.set()
 
     def _ended(self) -> None:
@@ -108,3 +127,81 @@ class Supervisor:
                     logger.error("%s", error)
         finally:
             self._starting = None
+
+
+class OnDemand:
+    """A zygote with its supervisor from the first worker that is wanted until none has lived for ``idle_seconds``."""
+
+    def __init__(self, make: Make, idle_seconds: float) -> None:
+        self._make = make
+        self._idle_seconds = max(idle_seconds, LEAST_IDLE)
+        self._loop = asyncio.get_running_loop()
+        self._turn = asyncio.Lock()
+        self._supervisor: Supervisor | None = None
+        self._forking = 0
+        self._used = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+        self._ending: set[asyncio.Task[None]] = set()
+        self._closing = False
+
+    @property
+    def pid(self) -> int:
+        """The process that forks now; 0 while there is none."""
+        return self._supervisor.pid if self._supervisor is not None else 0
+
+    @property
+    def shared_mb(self) -> float:
+        """See ``Supervisor.shared_mb``."""
+        return self._supervisor.shared_mb if self._supervisor is not None else 0.0
+
+    async def fork(self, config: dict[str, Any]) -> Forked:
+        """Returns a new worker. Raises ``NotStarted``."""
+        self._forking += 1
+        try:
+            supervisor = await self._started()
+            return await supervisor.fork(config)
+        finally:
+            self._forking -= 1
+            self._used = self._loop.time()
+
+    async def close(self) -> None:
+        """Ends the zygote and all its workers."""
+        self._closing = True
+        if self._timer is not None:
+            self._timer.cancel()
+        async with self._turn:  # a start under way goes on to where it can be ended
+            self._end()
+        if self._ending:
+            await asyncio.wait(self._ending)
+
+    async def _started(self) -> Supervisor:
+        async with self._turn:
+            if self._closing:
+                raise NotStarted("The server is stopping.")
+            if self._supervisor is None:
+                supervisor = Supervisor(self._make)
+                await supervisor.start()
+                self._supervisor = supervisor
+                self._used = self._loop.time()
+                self._look_later()
+            return self._supervisor
+
+    def _look_later(self) -> None:
+        self._timer = self._loop.call_later(self._idle_seconds, self._look)
+
+    def _look(self) -> None:
+        assert self._supervisor is not None
+        now = self._loop.time()
+        if self._forking or self._supervisor.has_workers:
+            self._used = now
+        if now - self._used >= self._idle_seconds:
+            self._end()
+        else:
+            self._look_later()
+
+    def _end(self) -> None:
+        supervisor, self._supervisor = self._supervisor, None
+        if supervisor is not None:
+            ending = self._loop.create_task(supervisor.close(), name="end zygote")
+            self._ending.add(ending)
+            ending.add_done_callback(self._ending.discard)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import array
 import asyncio
 import contextlib
-import itertools
 import json
 import logging
 import os
@@ -21,7 +20,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from pipeline_app.runners.forked import Ends, Forked, NotStarted, happens
+from pipeline_app.runners.forked import Ends, Forked, NotStarted, happens, wids
 from pipeline_app.runners.launch import command, environment, switches
 from pipeline_app.runners.layers import WORKER_PACKAGE, Layers
 from pipeline_app.runners.scratch import Scratch, started
@@ -40,8 +39,6 @@ FORK_SECONDS = 20.0
 END_SECONDS = 5.0
 
 Json = dict[str, Any]
-
-_wids = itertools.count(1)
 
 
 def _threads_seen(pid: int) -> int:
@@ -76,7 +73,7 @@ class Zygote:
     ) -> None:
         self.alive = False
         self.up: Json = {}
-        """What it told at its start: ``{"pid", "report", "failed": {module: why}, "threads"}``."""
+        """What it told at its start: ``{"pid", "report", "failed": {module: why}, "missed": [modules], "threads"}``."""
         self._turn = asyncio.Lock()
         self._scratch = scratch
         self._layers = layers
@@ -248,7 +245,7 @@ class Zygote:
         """
         if not self.alive:
             raise ZygoteGone("There is no process that makes workers.")
-        wid = next(_wids)
+        wid = next(wids)
         folder = self._scratch.folder(wid)
         ends = Ends()
         worker = self._workers[wid] = Forked(wid, folder, ends.main, ends.sync, ends.log, kill_with=self._kill)

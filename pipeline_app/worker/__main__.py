@@ -5,7 +5,8 @@ It has one thread and no loop, and holds no secret. The server talks to it over 
     server: {"start": {"site": [dirs], "preload": [modules], "confine": ZygoteConfig, "root": path}}      first
             {"fork": wid, "config": WorkerConfig} with the descriptors main, sync, boot and log
             {"kill": wid}   {"end": true}
-    zygote: {"up": {"pid", "report", "failed": {module: why}, "threads": n}}, or {"threads": module} and its end
+    zygote: {"up": {"pid", "report", "failed": {module: why}, "missed": [modules], "threads": n}},
+            or {"threads": module} and its end
             {"forked": wid, "pid": n}   {"exited": wid, "status": waitstatus, "maxrss_kb": n, "cpu": seconds}
 
 When it is told to, or the server's end closes, it kills its workers and ends.
@@ -24,7 +25,6 @@ import os
 import random
 import select
 import signal
-import site
 import socket
 import sys
 import threading
@@ -98,7 +98,8 @@ class Zygote:
 
     def preload(self, modules: list[str], report: dict[str, Any]) -> None:
         """Imports what workers then have for nothing. A module that starts a thread is told, and ends the zygote."""
-        failed = {}
+        failed, missed = {}, Missed()
+        sys.meta_path.append(missed)
         for module in modules:
             try:
                 importlib.import_module(module)
@@ -109,6 +110,7 @@ class Zygote:
             if self._threads() > 1:
                 self._tell({"threads": module})
                 os._exit(FAILED)
+        sys.meta_path.remove(missed)
         confine.prepare()
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         gc.collect()
@@ -116,7 +118,8 @@ class Zygote:
         # What is here by now stays: a collection in a worker would otherwise touch, and so copy, all of it.
         gc.freeze()
         gc.disable()
-        self._tell({"up": {"pid": os.getpid(), "report": report, "failed": failed, "threads": self._threads()}})
+        told = {"pid": os.getpid(), "report": report, "failed": failed, "missed": sorted(missed.names)}
+        self._tell({"up": {**told, "threads": self._threads()}})
 
     def _threads(self) -> int:
         return threading.active_count() if self._tasks is None else len(os.listdir(self._tasks))
@@ -193,6 +196,21 @@ class Zygote:
         os._exit(0)
 
 
+class Missed:
+    """Comes last where modules are looked for, and so learns the top-level names of those that are not there.
+
+    What is loaded by now does without them, also in a worker whose function brings them.
+    """
+
+    def __init__(self) -> None:
+        self.names: set[str] = set()
+
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> None:
+        """Finds nothing."""
+        if path is None:
+            self.names.add(name)
+
+
 def become_worker(config: dict[str, Any], *fds: int, life: str = "") -> NoReturn:
     """Turns this process into a worker: confines it, tells the server, and serves. Never returns, whatever happens."""
     try:
@@ -209,7 +227,7 @@ def become_worker(config: dict[str, Any], *fds: int, life: str = "") -> NoReturn
         _tell_boot(boot, report, notifications)
         if held is None:
             line.start()
-        serving.serve(main, line)
+        serving.serve(main, line, config["site"])
     except BaseException:
         traceback.print_exc()
     os._exit(FAILED)
@@ -233,8 +251,6 @@ def _prepare_interpreter(config: dict[str, Any]) -> None:
         assert isinstance(stream, io.TextIOWrapper)
         stream.reconfigure(line_buffering=True, errors="backslashreplace")
     logging.root.setLevel(logging.INFO)
-    for folder in config["site"]:
-        site.addsitedir(folder)  # lines of its .pth files run here, confined
 
 
 def _tell_boot(boot: int, report: dict[str, Any], notifications: int | None) -> None:

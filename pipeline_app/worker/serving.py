@@ -22,12 +22,13 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable, Iterator
+import site
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import aclosing, suppress
 from functools import partial
 from typing import Any, NoReturn
 
-from . import hosts, inspection, loader, valves
+from . import compat, hosts, inspection, loader, valves
 from .answers import Event, Whole
 from .calls import Call
 from .errors import HookError, LoadError, ValvesError
@@ -92,7 +93,7 @@ class Job:
 class Serving:
     """The worker of one function version, on its main thread's loop."""
 
-    def __init__(self, main: int, line: SyncLine) -> None:
+    def __init__(self, main: int, line: SyncLine, folders: Sequence[str] = ()) -> None:
         self.loop = asyncio.new_event_loop()
         self.line = line
         self._main = main
@@ -102,6 +103,7 @@ class Serving:
         self._jobs: dict[int, Job] = {}
         self._loads = Threads("load", stack=LOAD_STACK)
         self._loaded: Loaded | None = None
+        self._folders = list(folders)
         self._function_id = ""
         self._output_mb = 16
         self._handlers: dict[str, Callable[..., None]] = {
@@ -169,6 +171,7 @@ class Serving:
         def load() -> None:
             if self._loaded is not None:
                 raise RuntimeError("A worker serves one version of one function, and has it already.")
+            self._find_packages()
             loaded = loader.load(**{name: code[name] for name in named})
             loaded.threads.most = code["sync_threads"]
             self._loaded = loaded
@@ -187,6 +190,7 @@ class Serving:
         if question == "read":
             from . import checking
 
+            self._find_packages()
             return checking.read(payload)
         loaded = self._loaded_function()
         match question:
@@ -201,6 +205,12 @@ class Serving:
 
                 return checking.look_at(loaded, payload)
         raise ValueError(f"Nobody can answer the question {question!r}.")
+
+    def _find_packages(self) -> None:
+        """Makes the function's own packages importable, once. Lines of their .pth files run here, as its code does."""
+        compat.install()  # ours, also where one of its packages brings the same name
+        while self._folders:
+            site.addsitedir(self._folders.pop(0))
 
     # --- calls -------------------------------------------------------------------------------------------
 
@@ -331,7 +341,10 @@ class Serving:
         return encode(["done", job.number, told])
 
 
-def serve(main: int, line: SyncLine) -> NoReturn:
-    """Serves over the descriptor ``main``, with ``line`` for blocking host calls, until the server has gone."""
+def serve(main: int, line: SyncLine, folders: Sequence[str] = ()) -> NoReturn:
+    """Serves over the descriptor ``main``, with ``line`` for blocking host calls, until the server has gone.
+
+    ``folders`` hold the function's own packages; they come last on the path.
+    """
     os.set_blocking(main, False)
-    Serving(main, line).run()
+    Serving(main, line, folders).run()

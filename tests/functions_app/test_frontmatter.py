@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from functions_app.frontmatter import read, requirements
+from functions_app.frontmatter import UnusableRequirement, read, requirements
 
 
 def header(*lines: str) -> str:
@@ -87,6 +87,37 @@ def test_commas_separate_packages_only_between_packages(text, found):
 def test_the_key_may_be_in_any_case():
     assert requirements({"Requirements": "a"}) == ["a"]
     assert requirements({}) == []
+
+
+@pytest.mark.parametrize("text", ["zope.interface", "discord.py>=2", "backports.zstd", "a===1.0", "a; extra == 'x'"])
+def test_names_and_versions_that_look_odd_are_taken(text):
+    assert len(requirements({"requirements": text})) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ("a @ file:///etc/a.whl", "refused"),
+        ("a @ ./a", "refused"),
+        ("${HOME}/a", "refused"),
+        ("a; os_name == '${HOME}'", "refused"),
+        ("~/a", "refused"),
+        (r"C:\a", "refused"),
+        ("a.tar.gz", "refused"),
+        ("a.zip ; os_name == 'x'", "refused"),
+        ("git@example.org:a", "refused"),
+        ("a\x00b", "refused"),
+        ("a" * 501, "refused"),
+        (",".join(f"a{number}" for number in range(101)), "refused"),
+        ("a b", "malformed"),
+        ("\ud800", "malformed"),
+        ("a; python_full_version ~= 'x'", "malformed"),
+    ],
+)
+def test_what_is_more_or_less_than_a_package_is_refused(text, code):
+    with pytest.raises(UnusableRequirement, match=r"^The requirement .* is not a valid one: .*\.$") as caught:
+        requirements({"requirements": text})
+    assert caught.value.code == code
 
 
 def test_a_malformed_requirement_gets_a_sentence():

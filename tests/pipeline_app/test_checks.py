@@ -36,6 +36,33 @@ def test_a_layer_that_does_not_exist_is_an_error(settings):
     assert "there is no layer 'apparmor'" in message.msg
 
 
+def test_settings_on_packages_that_are_fine(settings, tmp_path):
+    (tmp_path / "constraints.txt").touch()
+    settings.FUNCTIONS_PACKAGES = {"allow": ["pandas", "google-*"], "deny": ["evil"]}
+    settings.FUNCTIONS_INDEX_URL = "https://packages.example.org/simple"
+    settings.FUNCTIONS_CONSTRAINTS = str(tmp_path / "constraints.txt")
+    settings.FUNCTIONS_WHEELS = tmp_path
+    assert checks.check_packages(None) == []
+
+
+def test_settings_on_packages_that_could_not_work_are_errors(settings, tmp_path):
+    settings.FUNCTIONS_PACKAGES = {"allow": "pandas"}
+    settings.FUNCTIONS_EXTRA_INDEX_URLS = ["user:secret@packages.example.org"]
+    settings.FUNCTIONS_CONSTRAINTS = str(tmp_path / "constraints.txt")
+    settings.FUNCTIONS_WHEELS = tmp_path / "wheels"
+    settings.FUNCTIONS_BUILD_SECONDS = 0.0
+    assert [(message.id, message.msg.replace(str(tmp_path), "")) for message in checks.check_packages(None)] == [
+        ("pipeline.E005", 'FUNCTIONS_PACKAGES must be {"allow": [...]} or {"deny": [...]}, with names of packages.'),
+        (
+            "pipeline.E005",
+            "FUNCTIONS_INDEX_URL and FUNCTIONS_EXTRA_INDEX_URLS must be addresses such as https://host/simple.",
+        ),
+        ("pipeline.E005", "FUNCTIONS_CONSTRAINTS names /constraints.txt, which is no file."),
+        ("pipeline.E005", "FUNCTIONS_WHEELS names /wheels, which is no folder."),
+        ("pipeline.E005", "FUNCTIONS_BUILD_SECONDS and FUNCTIONS_BUILD_MB must be numbers above 0."),
+    ]
+
+
 def test_the_inline_runner_warns(inline, settings):
     found = checks.check_isolation(None)
     assert ids(found) == ["pipeline.I001", "pipeline.W001"]

@@ -5,7 +5,8 @@ from __future__ import annotations
 from asgiref.sync import async_to_sync
 
 from functions_app import generation
-from functions_app.models import Function
+from functions_app.models import Environment, Function, FunctionVersion
+from pipeline_app.dispatch import _entry
 from pipeline_app.runtime import code_of
 from pipeline_app.snapshot import snapshot
 from tests.builders import make_function
@@ -82,3 +83,33 @@ def test_a_restart_gives_the_code_another_key(fresh_snapshot, base_packages, cha
     assert after["f0"].code.key != before["f0"].code.key
     assert after["f1"].code.key == before["f1"].code.key
     assert after["f0"].code.key == code_of(Function.objects.get(pk="f0").live).key
+
+
+def test_a_version_runs_with_the_packages_of_its_environment_and_a_change_of_it_is_seen(
+    fresh_snapshot, base_packages, changed, settings, django_assert_max_num_queries
+):
+    live = make_function("f0").live
+    make_function("f1")
+
+    def now():
+        changed()
+        with django_assert_max_num_queries(6):
+            entries = async_to_sync(snapshot.functions)().entries
+        code = entries["f0"].code
+        assert code.key == code_of(Function.objects.get(pk="f0").live).key
+        assert entries["f1"].code.folders == ()
+        return code
+
+    before = now()
+    assert (before.packages, before.environment) == ((), "")
+    folder = settings.FUNCTIONS_ENVIRONMENTS
+    laid_over = Environment.objects.create(digest="1" * 24, kind="overlay", state="ready")
+    FunctionVersion.objects.filter(pk=live.pk).update(environment=laid_over)
+    code = now()
+    assert (code.packages, code.environment) == ((f"{folder}/set-{'1' * 24}",), "")
+    assert code.source is before.source
+    own = Environment.objects.create(digest="2" * 24, kind="complete", state="ready")
+    FunctionVersion.objects.filter(pk=live.pk).update(environment=own)
+    code = now()
+    assert (code.packages, code.environment) == ((), f"{folder}/set-{'2' * 24}")
+    assert _entry("f0").code.key == code.key

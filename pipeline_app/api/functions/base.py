@@ -8,10 +8,10 @@ from django.core.exceptions import ValidationError
 from django.http import HttpResponse
 
 from functions_app import wire
-from functions_app.models import Function, FunctionVersion, User
+from functions_app.models import Environment, Function, FunctionVersion, User
 from functions_app.models.function import VersionConflict
 from functions_app.roles import AUTHOR, VIEW
-from functions_app.runtime import LoadError
+from functions_app.runtime import LoadError, RequirementError
 from pipeline_app.api.base import json_response
 from pipeline_app.errors import RequestError
 from pipeline_app.snapshot import Person
@@ -75,8 +75,16 @@ def whole(person: Person, function: Function, version: FunctionVersion | None = 
             "version_id": str(newest.pk),
             **about(newest),
             "error": told_error(newest.error, with_lines=inside),
+            "environment": told_environment(newest.environment) if inside else None,
         },
     }
+
+
+def told_environment(row: Environment | None) -> Json | None:
+    """Returns how the packages of a version fare; None when it needs none of its own."""
+    if row is None:
+        return None
+    return {"id": str(row.pk), "state": row.state, "progress": row.progress, "error": row.error}
 
 
 def told_error(error: Any, *, with_lines: bool = True) -> Json | None:
@@ -121,13 +129,17 @@ def conflict(function: Function, error: VersionConflict) -> RequestError:
     return refusal
 
 
-def not_loading(error: Exception, rest: str) -> RequestError:
+def not_loading(error: Exception, rest: str, version: FunctionVersion) -> RequestError:
     """Returns the refusal of a source that does not load; ``rest`` says what became of it.
 
-    ``load_error`` beside the error object has ``{"type", "message", "line", "traceback"}``, with the author's lines.
+    ``load_error`` beside the error object has ``{"type", "message", "line", "traceback"}``, with the author's lines,
+    and ``environment_id`` names the set of packages that was tried, which has the log of that.
     """
     data = error.error if isinstance(error, LoadError) else {"type": type(error).__name__, "message": str(error)}
-    return broken(data, rest)
+    refusal = broken(data, rest)
+    if isinstance(error, RequirementError):
+        refusal.extra["environment_id"] = str(version.environment_id) if version.environment_id else None
+    return refusal
 
 
 def broken(data: Json, rest: str, *, with_lines: bool = True) -> RequestError:

@@ -8,15 +8,14 @@ from typing import Any
 from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.http import HttpResponse
-from django.utils import timezone
 from rest_framework.exceptions import PermissionDenied
 from rest_framework.request import Request
 
 from functions_app import wire
-from functions_app.models import Function, FunctionVersion
+from functions_app.models import Function, FunctionVersion, claims
 from functions_app.models.function import VersionConflict
 from functions_app.roles import ACTIVATE, AUTHOR
-from functions_app.runtime import LoadError, RequirementError
+from functions_app.runtime import LoadError, RequirementError, ShuttingDown
 from pipeline_app import publishing
 from pipeline_app.api.base import AsyncAPIView, json_response
 from pipeline_app.api.functions.base import (
@@ -70,7 +69,11 @@ class CreateView(AsyncAPIView):
         try:
             manifest = checking.result()
         except (LoadError, RequirementError) as error:
-            raise not_loading(error, "Nothing was stored.") from None
+            raise not_loading(error, "Nothing was stored.", version) from None
+        except ShuttingDown:
+            raise RequestError(
+                "The server stops, so nothing was stored; try again.", code="stopping", status=503
+            ) from None
         return await in_database(self._keep, version, manifest, 200)
 
     def _first(self, form: Form) -> FunctionVersion:
@@ -88,7 +91,7 @@ class CreateView(AsyncAPIView):
         if not self.person.can(ACTIVATE):
             publishing.go_on(checking, name)
             return await in_database(self._keep, version, None, 200)
-        version.state, version.asked_at = FunctionVersion.State.BUILDING, timezone.now()
+        version.wait_for_publication(claims.new_claim())
         kept = await in_database(self._keep, version, None, 202)
         publishing.go_on(checking, name, version)
         return kept
@@ -157,15 +160,12 @@ async def published(person: Person, version: FunctionVersion, **along: Any) -> H
 
     Raises ``RequestError`` when the version does not load or another was published meanwhile.
     """
-    name = f"Publishing version {version.number} of '{version.function_id}'"
-    task = await publishing.begin(publishing.publish(version, **along), name)
-    if not task.done():
-        publishing.go_on(task, name)
-        return await in_database(_building, person, version)
     try:
-        live = task.result()
+        live = await publishing.published(version, **along)
     except publishing.VersionDeleted as error:
         raise FunctionNotFound(str(error), code="version_not_found") from None
+    if live is None:
+        return await in_database(_building, person, version)
     if live:
         return await in_database(_shown, person, version.function_id, version)
     raise await in_database(_unpublished, person, version)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
 from django.http import HttpResponse
 from rest_framework.exceptions import PermissionDenied
@@ -16,7 +16,8 @@ from functions_app.exchange.plan import Plan, Taking, Terms
 from functions_app.exchange.run import Conflict, NotAllowed, Refused, carry_out
 from functions_app.fields import UndecryptableValves
 from functions_app.models import Function, User
-from pipeline_app import wire
+from functions_app.runtime import ShuttingDown
+from pipeline_app import publishing, wire
 from pipeline_app.api.base import AsyncAPIView, json_response
 from pipeline_app.api.openapi import describe
 from pipeline_app.api.shapes import exchange as shapes
@@ -25,6 +26,7 @@ from pipeline_app.errors import RequestError
 from pipeline_app.snapshot import Person
 
 Json = dict[str, Any]
+T = TypeVar("T")
 
 MOST_SENTENCES = 50
 TRUTHS = {"true": True, "1": True, "false": False, "0": False}
@@ -64,11 +66,15 @@ class ImportView(AsyncAPIView):
         "Import functions",
         body=shapes.IMPORT,
         answer=shapes.IMPORTED,
+        also={202: shapes.GOES_ON},
         query=shapes.IMPORT_QUERY,
-        errors=(400, 409, 413),
+        errors=(400, 409, 413, 503),
     )
     async def post(self, request: Request) -> HttpResponse:
-        """Tries every entry, then writes all of them in one transaction; functions that exist are left alone."""
+        """Tries every entry, then writes all of them in one transaction; functions that exist are left alone.
+
+        202 when packages take long to install: it goes on by itself, and the same request tells later how it went.
+        """
         data = parsed(request)
         wrapped = isinstance(data, dict) and isinstance(data.get("functions"), list)
         given: Mapping[str, Any] = data if wrapped else {}
@@ -80,8 +86,8 @@ class ImportView(AsyncAPIView):
         found = await in_database(
             read, entries, valves=options["valves"], flags=options["flags"], policy=options["policy"]
         )
-        plan = await in_database(self._import, self.person, found, options)
-        return json_response(shapes.told(plan))
+        plan = await in_a_moment("An import", self._import, self.person, found, options)
+        return json_response(shapes.GOES_ON_ANSWER, 202) if plan is None else json_response(shapes.told(plan))
 
     @staticmethod
     def _import(person: Person, found: Read, options: Mapping[str, bool]) -> Plan:
@@ -100,19 +106,39 @@ class SyncView(AsyncAPIView):
     permissions = {"POST": (roles.AUTHOR,)}
     also_needed = {"POST": (roles.ACTIVATE, roles.CONFIGURE)}
 
-    @describe("Replace all functions", body=shapes.SYNC, answer=shapes.SYNCED, errors=(400, 409, 413))
+    @describe(
+        "Replace all functions",
+        body=shapes.SYNC,
+        answer=shapes.SYNCED,
+        also={202: shapes.GOES_ON},
+        errors=(400, 409, 413, 503),
+    )
     async def post(self, request: Request) -> HttpResponse:
         """Tries every entry, then makes what is stored like the body, in one transaction. Returns all functions."""
         body = self.body()
         entries, policy = body.get("functions"), truth(body, "policy", False)
         if not isinstance(entries, list):
             raise RequestError("functions must be an array of all functions there shall be.", param="functions")
-        return json_response(await in_database(self._sync, self.person, entries, policy))
+        rows = await in_a_moment("A sync", self._sync, self.person, entries, policy)
+        return json_response(shapes.GOES_ON_ANSWER, 202) if rows is None else json_response(rows)
 
     @staticmethod
     def _sync(person: Person, entries: list[Any], policy: bool) -> list[Json]:
         done(person, read(entries, policy=policy), Terms(overwrite=True, delete=True))
         return export.entries(Function.objects.order_by("pk"), valves=True, tolerant=True)
+
+
+async def in_a_moment(name: str, work: Callable[..., T], *given: Any) -> T | None:
+    """Returns what comes of an import, None when that takes long; it goes on by itself then, all of it or nothing."""
+    task = await publishing.begin(in_database(work, *given), name)
+    if not task.done():
+        publishing.go_on(task, name)
+        return None
+    try:
+        return task.result()
+    except ShuttingDown:
+        message = "The server stops, so nothing was changed; try again."
+        raise RequestError(message, code="stopping", status=503) from None
 
 
 def done(person: Person, found: Read, terms: Terms, *, partial: bool = False, only_plan: bool = False) -> Plan:

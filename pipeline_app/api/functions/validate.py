@@ -20,6 +20,7 @@ from pipeline_app.api.functions.policy import invalid_policy
 from pipeline_app.api.openapi import describe
 from pipeline_app.api.shapes import validate as shapes
 from pipeline_app.checking import check
+from pipeline_app.checking.sets import look_up
 from pipeline_app.database import in_database
 from pipeline_app.errors import RequestError
 from pipeline_app.runners.base import Code
@@ -40,13 +41,14 @@ class ValidateView(AsyncAPIView):
     async def post(self, request: Request) -> HttpResponse:
         """Reads and loads the code in a process of its own; nothing is stored. Code with errors is an answer, too."""
         body = self.body()
-        code = await in_database(self._code, body)
-        told = await check(engine.runner, code)
+        code, failure = await in_database(self._code, body)
+        told = await check(engine.runner, code, failure)
         if body.get("name"):
             told["findings"] = [one for one in told["findings"] if one["code"] != "missing-title"]
         return json_response(told)
 
-    def _code(self, body: Json) -> Code:
+    def _code(self, body: Json) -> tuple[Code, str]:
+        """Returns the code to check, and why its packages could not be had when that was last tried."""
         if body.get("content") is None:
             raise RequestError(
                 "Missing required parameter: 'content'.", param="content", code="missing_required_parameter"
@@ -67,7 +69,8 @@ class ValidateView(AsyncAPIView):
         except ValidationError as error:
             raise invalid(error, param) from None
         version.function.policy = {**version.function.policy, **self._policy(body.get("policy"))}
-        return code_of(version, "check")
+        failure = look_up(version)
+        return code_of(version, "check"), failure
 
     @staticmethod
     def _function(function_id: str, *, is_known: bool) -> Function:

@@ -13,7 +13,7 @@ from functions_app import difference, wire
 from functions_app.models import Function, FunctionVersion
 from functions_app.roles import ACTIVATE, AUTHOR, VIEW
 from pipeline_app.api.base import AsyncAPIView, json_response
-from pipeline_app.api.functions.base import FunctionNotFound, function_or_404, told_error
+from pipeline_app.api.functions.base import FunctionNotFound, function_or_404, told_environment, told_error
 from pipeline_app.api.functions.editing import published
 from pipeline_app.api.functions.form import Form
 from pipeline_app.api.openapi import describe
@@ -87,7 +87,12 @@ class HistoryEntryView(AsyncAPIView):
         version = version_or_404(function_or_404(function_id), history_id)
         parent = version.function.versions.filter(number__lt=version.number).order_by("-number").first()
         told = wire.entry(version, parent)
-        return {**told, "snapshot": wire.snapshot(version), "error": told_error(version.error)}
+        return {
+            **told,
+            "snapshot": wire.snapshot(version),
+            "error": told_error(version.error),
+            "environment": told_environment(version.environment),
+        }
 
     @describe("Delete a version", answer=shapes.DONE, errors=(404, 409))
     async def delete(self, request: Request, function_id: str, history_id: str) -> HttpResponse:

@@ -125,6 +125,20 @@ IMPORTED: Shape = {
     },
 }
 
+GOES_ON: Shape = {
+    "title": "GoesOn",
+    "type": "object",
+    "required": ["state", "message"],
+    "properties": {"state": {"const": "building"}, "message": {"type": "string"}},
+}
+GOES_ON_ANSWER = {
+    "state": "building",
+    "message": (
+        "This takes longer than a moment, most likely because packages are installed. It goes on by itself: all of "
+        "it is done or nothing. Send the same again later to hear how it went."
+    ),
+}
+
 
 def told(plan: Plan) -> dict[str, Any]:
     """Returns what an import answers: what happened to each entry, and how often each thing did."""

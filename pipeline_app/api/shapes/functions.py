@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from pipeline_app.api.shapes.environments import IN_BRIEF
+
 Shape = dict[str, Any]
 
 _UUID: Shape = {"type": "string", "format": "uuid"}
@@ -104,8 +106,8 @@ MODEL = _object(
         "newest": {
             "type": ["object", "null"],
             "description": "How the newest version fares, which may be another than the one shown.",
-            "required": ["version_id", "number", "state", "error"],
-            "properties": {"version_id": _UUID, **_ABOUT, "error": _ERROR},
+            "required": ["version_id", "number", "state", "error", "environment"],
+            "properties": {"version_id": _UUID, **_ABOUT, "error": _ERROR, "environment": IN_BRIEF},
         },
     },
 )
@@ -174,6 +176,7 @@ ENTRY_WITH_SNAPSHOT = _object(
             "properties": {"name": {"type": "string"}, "content": {"type": "string"}, "meta": _META},
         },
         "error": _ERROR,
+        "environment": IN_BRIEF,
     },
 )
 

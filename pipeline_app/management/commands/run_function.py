@@ -153,10 +153,11 @@ class Command(ActingCommand):
     @staticmethod
     def _loaded(version: FunctionVersion, is_stored: bool) -> Code:
         """Returns the code with its manifest. Raises ``RequirementError`` and ``LoadError``."""
+        if not version.manifest:
+            get_runtime().prepare(version)
         code = code_of(version, None if is_stored else "try")
         if code.manifest:
             return code
-        get_runtime().prepare(version)
         return replace(code, manifest=engine.wait_for(engine.runner.inspect(code)))
 
     def _hook(self, code: Code, wanted: str | None) -> str:

@@ -73,7 +73,8 @@ CODES: dict[str, Kind] = {
     "requirement-comma": Kind("info", "A requirement has a comma inside, at which Open WebUI splits it."),
     "duplicate-requirement": Kind("warning", "A package is required twice."),
     "needless-requirement": Kind("warning", "A requirement names what Python or this server brings."),
-    "unavailable-requirement": Kind("error", "A required package is not there and cannot be installed."),
+    "unavailable-requirement": Kind("error", "A required package is not allowed, or could not be had when last tried."),
+    "awaited-requirement": Kind("info", "A required package is not there yet: publishing installs it."),
     "undeclared-import": Kind("error", "A package is imported that is not there and not required."),
     "refused-import": Kind("error", "The function's policy refuses an import."),
     # what inspection says beside

@@ -9,6 +9,6 @@ FOLDER = os.path.dirname(os.path.abspath(__file__))
 
 
 def install() -> None:
-    """Makes it importable, after everything else that may have the same name."""
+    """Makes it importable, after what is on the path by now; packages of a function come later."""
     if FOLDER not in sys.path:
         sys.path.append(FOLDER)

@@ -95,10 +95,15 @@ def test_the_required_version_is_a_version():
             "requirement-comma 3:15-29",
             "Open WebUI splits 'requests>=2,<3' at its comma; write it without one if it is to work there too.",
         ),
-        ("nobody-has-this", "unavailable-requirement 3:15-30", "nobody-has-this cannot be imported: "),
+        (
+            "forbidden",
+            "unavailable-requirement 3:15-24",
+            "forbidden may not be installed on this server (FUNCTIONS_PACKAGES).",
+        ),
     ],
 )
-def test_requirements(value, places, message, base_packages):
+def test_requirements(value, places, message, settings):
+    settings.FUNCTIONS_PACKAGES = {"deny": ["forbidden"]}
     found = of(f"requirements: {value}")
     assert list(found) == [places]
     assert found[places].startswith(message)
@@ -109,3 +114,21 @@ def test_the_packages_of_a_source_are_normalised_names():
         "google-genai",
         "pillow",
     ]
+
+
+def test_what_may_be_installed_is_no_problem():
+    assert of("requirements: nobody-has-this") == {}
+
+
+def test_what_publishing_installs_is_awaited():
+    source = '"""\ntitle: x\nrequirements: pydantic, some-package>=1,<2, not a package, pydantic==0.1\n"""\n'
+    assert header.awaited(source) == ["some-package>=1,<2", "pydantic==0.1"]
+
+
+def test_a_failure_is_told_where_the_requirements_stand():
+    source = '"""\ntitle: x\nrequirements: some-package\n"""\n'
+    (found,) = header.of_failure(source, "It is not in the index.")
+    assert (found.code, found.line, found.column, found.end_column) == ("unavailable-requirement", 3, 15, 27)
+    assert found.message == "When this was last tried, it could not be installed. It is not in the index."
+    assert list(header.of_failure(source, "")) == []
+    assert list(header.of_failure("x = 1", "It is not in the index.")) == []

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import os
+import shutil
 import textwrap
 import threading
+import uuid
+from pathlib import Path
 
 import pytest
+from django.conf import settings
 
 from functions_app.policy import TIME_LIMITS, Policy
 from pipeline_app.runners.base import Code, Task
@@ -62,6 +67,25 @@ def inline_runner(base_packages):
     runner = InlineRunner()
     yield runner
     runner.forget()
+
+
+@pytest.fixture
+def packages(base_packages):
+    """Makes folders of packages where the store has them: ``packages({"thing.py": text})`` returns the path."""
+    made: list[Path] = []
+
+    def make(files: dict[str, str], name: str = "") -> str:
+        folder = settings.FUNCTIONS_ENVIRONMENTS / (name or f"tests-{uuid.uuid4().hex}")
+        made.append(folder)
+        for name, text in files.items():
+            path = folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(textwrap.dedent(text))
+        return os.path.realpath(folder)
+
+    yield make
+    for folder in made:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture(params=["inline", "process"])

@@ -136,7 +136,13 @@ def test_one_function_comes_with_its_source_and_a_tag(api, greeter):
     told = answer.json
     assert list(told) == [*MODEL, "number", "state", "newest"]
     assert told["content"] == SOURCE
-    assert told["newest"] == {"version_id": told["version_id"], "number": 1, "state": "live", "error": None}
+    assert told["newest"] == {
+        "version_id": told["version_id"],
+        "number": 1,
+        "state": "live",
+        "error": None,
+        "environment": None,
+    }
     assert answer.headers["etag"].startswith(f'"{told["version_id"]}.')
 
 

@@ -61,7 +61,7 @@ def test_a_page_that_is_no_number_is_refused(api, greeter, page):
 def test_a_version_comes_with_its_source_and_its_error(api, greeter):
     one, _, three = ids(greeter)
     told = api.get(f"{ID}/history/{one}").json
-    assert list(told) == [*ENTRY, "snapshot", "error"]
+    assert list(told) == [*ENTRY, "snapshot", "error", "environment"]
     assert told["error"] is None
     assert told["snapshot"] == {
         "name": "Greeter",
