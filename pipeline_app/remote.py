@@ -21,8 +21,8 @@ from urllib.parse import quote, urljoin, urlsplit
 from django.conf import settings
 
 from pipeline_app.runners.addresses import Address, Rules, literal, plain_name
-from pipeline_app.runners.resolver import look_up
-from pipeline_app.worker.threads import Threads, port
+from pipeline_app.runners.resolver import asked
+from pipeline_app.worker.threads import Threads
 
 MOST_BYTES = 2 * 1024 * 1024
 SECONDS = 20.0
@@ -206,28 +206,10 @@ _threads = Threads("names to load from", 4)
 
 async def _look_up(name: str) -> list[Address]:
     """Asks for a name in threads of this module's own, which a slow name server may hold without harm to others."""
-    loop = asyncio.get_running_loop()
-    done: asyncio.Future[list[Address]] = loop.create_future()
-    home = port(loop)
-
-    def tell(found: list[Address]) -> None:
-        if not done.done():
-            done.set_result(found)
-
-    def ask() -> None:
-        found: list[Address] = []
-        if not done.cancelled():
-            try:
-                found = look_up(name)
-            except (OSError, UnicodeError):
-                pass  # no such name, or no server that says
-        home.post(tell, found)
-
     try:
-        _threads.submit(ask)
+        return await asked(_threads, name)
     except RuntimeError:
         raise FetchFailed(f"{name} was not looked up: the server can start no further thread.") from None
-    return await done
 
 
 async def _connected(target: _Target, addresses: list[Address]) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:

@@ -104,28 +104,10 @@ class Resolver:
 
     async def _ask(self, name: str) -> list[Address]:
         await asyncio.sleep(self._rate.take())
-        loop = asyncio.get_running_loop()
-        done: asyncio.Future[list[Address]] = loop.create_future()
-        home = port(loop)
-
-        def tell(found: list[Address]) -> None:
-            if not done.done():
-                done.set_result(found)
-
-        def ask() -> None:
-            found: list[Address] = []
-            if not done.cancelled():
-                try:
-                    found = self._look_up(name)
-                except (OSError, UnicodeError):
-                    pass  # no such name, or no server that says: told as an empty answer
-            home.post(tell, found)
-
         try:
-            self._threads.submit(ask)
+            found = await asked(self._threads, name, self._look_up)
         except RuntimeError:
             raise Refused(f"{name} was not looked up: the server can start no further thread.") from None
-        found = await done
         self._kept[name] = (time.monotonic() + (FRESH if found else FAILED), found)
         self._kept.move_to_end(name)
         if len(self._kept) > KEPT:
@@ -136,6 +118,32 @@ class Resolver:
         """Lets go of what waits; threads that wait for a name server end by themselves."""
         for lookup in self._lookups.values():
             lookup.cancel()
+
+
+async def asked(threads: Threads, name: str, ask: Callable[[str], list[Address]] = look_up) -> list[Address]:
+    """Returns the addresses of a name, asked for in a thread; empty when there is no such name, or no server that says.
+
+    Raises ``RuntimeError`` when there can be no further thread.
+    """
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[list[Address]] = loop.create_future()
+    home = port(loop)
+
+    def tell(found: list[Address]) -> None:
+        if not done.done():
+            done.set_result(found)
+
+    def work() -> None:
+        found: list[Address] = []
+        if not done.cancelled():
+            try:
+                found = ask(name)
+            except (OSError, UnicodeError):
+                pass  # told as an empty answer
+        home.post(tell, found)
+
+    threads.submit(work)
+    return await done
 
 
 def _at(name: str, to_port: int | None) -> str:
