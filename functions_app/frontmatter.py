@@ -127,11 +127,14 @@ def requirements(frontmatter: Mapping[str, str]) -> list[str]:
     """Returns the packages asked for, as PEP 508 strings in their order, each once.
 
     The key is ``requirements``, in any case. ``a>=1,<2`` and ``a[x,y]`` stay whole although commas
-    also separate packages. A part that is no requirement raises ``UnusableRequirement`` with a sentence.
+    also separate packages. A part that is no requirement raises ``UnusableRequirement`` with a sentence. The word
+    *none* alone means none, although a package has that name.
     """
     text = frontmatter.get("requirements")
     if text is None:
         text = next((value for key, value in frontmatter.items() if key.lower() == "requirements"), "")
+    if text.strip().lower() == "none":
+        return []
     found = {str(requirement(part)): None for part in parts(text)}
     if len(found) > MOST:
         raise UnusableRequirement(text, f"there are {len(found)} of them, and at most {MOST} are taken", "refused")

@@ -120,6 +120,11 @@ def test_what_is_more_or_less_than_a_package_is_refused(text, code):
     assert caught.value.code == code
 
 
+@pytest.mark.parametrize("text", ["none", "None", " NONE "])
+def test_none_is_no_package(text):
+    assert requirements({"requirements": text}) == []
+
+
 def test_a_malformed_requirement_gets_a_sentence():
     with pytest.raises(ValueError, match=r"^The requirement '-r file' in the frontmatter is not a valid one: .*\.$"):
         requirements({"requirements": "a, -r file"})
