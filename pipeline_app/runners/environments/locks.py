@@ -186,34 +186,37 @@ class Asked:
 def _complete(asked: Asked, names: Collection[str]) -> str:
     """Returns a lock of what is asked for and of as much of the base packages as goes with it, in whatever version.
 
-    Written as in ``WISHES_NAME`` where that fits all, else one after the other: what does not fit stays out.
+    Written as in ``WISHES_NAME`` where that fits all; else half of them, and the other half, and so on: what does not
+    fit stays out.
     """
     wishes = {name: line for name, line in _wishes().items() if name not in names}
-    needed = [line for name, line in ALWAYS.items() if name in _wishes()]
+    taken = [line for name, line in ALWAYS.items() if name in _wishes()]
     try:
-        least = asked.versions(needed)
+        least = asked.versions(taken)
     except RequirementError as error:
-        if needed and error.code == "conflict" and needed[0] in error.log:
+        if taken and error.code == "conflict" and taken[0] in error.log:
             message = f"Functions run with pydantic 2 here, and what is asked for does not go with it. {error}"
             raise RequirementError(message, code="conflict", log=error.log) from None
         raise
-    try:
-        return asked.versions([*needed, *wishes.values()])
-    except RequirementError as error:
-        if error.code not in _UNFIT:
-            raise
-    taken = list(needed)
-    for name, line in wishes.items():
-        if name in ALWAYS:
-            continue
+
+    def take(some: list[str]) -> None:
+        nonlocal least
         try:
-            least = asked.versions([*taken, line])
+            least = asked.versions([*taken, *(wishes[name] for name in some)])
         except RequirementError as error:
             if error.code not in _UNFIT:
                 raise
-            asked.say(f"Without {name}, which does not go with it")
+            if len(some) == 1:
+                if some[0] not in ALWAYS:
+                    asked.say(f"Without {some[0]}, which does not go with it")
+                return
+            take(some[: len(some) // 2])
+            take(some[len(some) // 2 :])
         else:
-            taken.append(line)
+            taken.extend(wishes[name] for name in some)
+
+    if wishes:
+        take(list(wishes))
     return least
 
 
