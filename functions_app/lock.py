@@ -20,9 +20,9 @@ LONGEST_LINE = 200_000
 """Characters of one package with all its hashes."""
 
 _PIN = re.compile(
-    r"(?P<name>[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)==(?P<version>[A-Za-z0-9.!+_-]+)"
-    r"(?P<marker>\s*;[^\n]*?)?(?P<hashes>(?:\s+--hash=sha256:[0-9a-f]{64})+)",
+    r"(?P<name>[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)==(?P<version>[A-Za-z0-9.!+_-]+)\s*(?:;(?P<marker>[^\n]*))?"
 )
+_HASH = re.compile(r"sha256:([0-9a-f]{64})")
 
 
 class Pin(NamedTuple):
@@ -52,16 +52,22 @@ def read(text: str) -> list[Pin]:
 
 
 def _pin(line: str) -> Pin:
-    match = _PIN.fullmatch(line) if len(line) <= LONGEST_LINE else None
     try:
-        if match is None:
+        if len(line) > LONGEST_LINE:
             raise ValueError
-        marker = match["marker"].strip().removeprefix(";").strip() if match["marker"] else None
+        # Split rather than matched as a whole: that could take hours with a line made for it.
+        wanted, *hashes = line.split("--hash=")
+        match = _PIN.fullmatch(wanted.rstrip())
+        apart = all(part[-1:].isspace() for part in (wanted, *hashes[:-1]))
+        found = [_HASH.fullmatch(part.rstrip()) for part in hashes]
+        if match is None or not found or not apart or None in found:
+            raise ValueError
+        marker = match["marker"]
         return Pin(
             canonicalize_name(match["name"]),
             Version(match["version"]),
-            frozenset(re.findall(r"sha256:([0-9a-f]{64})", match["hashes"])),
-            None if marker is None else Marker(marker),
+            frozenset(one[1] for one in found if one is not None),
+            None if marker is None else Marker(marker.strip()),
         )
     except (ValueError, InvalidMarker, InvalidVersion):
         raise ValueError(f"The lock has a line that is no exact version with SHA-256 hashes: {line[:100]!r}.") from None

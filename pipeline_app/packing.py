@@ -129,10 +129,11 @@ def _resolved(packed: Packed) -> Resolved | None:
     if packed.kind not in ("overlay", "complete"):
         return None
     try:
-        lock.read(packed.lock)
+        pinned = {pin.name for pin in lock.read(packed.lock)}
     except ValueError as error:
         raise RequirementError(str(error), code="malformed") from None
-    kind = kind_of(packed.lock)
-    if kind is None or kind != packed.kind:
+    kind, packages = kind_of(packed.lock), packages_of(packed.lock)
+    # A package in a line that is set in, say, is installed as any other, and would be checked against no rule.
+    if kind is None or kind != packed.kind or pinned != packages.keys():
         raise RequirementError("The lock in the bundle was not written by this server's release.", code="malformed")
-    return Resolved(list(packed.requirements), packed.lock, kind, digest_of(packed.lock), packages_of(packed.lock))
+    return Resolved(list(packed.requirements), packed.lock, kind, digest_of(packed.lock), packages)

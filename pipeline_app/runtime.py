@@ -103,8 +103,18 @@ class Engine:
             return self._loop
 
     def wait_for(self, work: Coroutine[Any, Any, T]) -> T:
-        """Runs a coroutine on the loop and waits for it; not to be called on that loop."""
-        future = asyncio.run_coroutine_threadsafe(work, self.loop)
+        """Runs a coroutine on the loop and waits for it; not to be called on that loop.
+
+        It knows who is acting, and nothing else of the caller's context: in that of a request it would wait for the
+        thread that waits for it here, as soon as it used the database, and a worker that it starts would for good.
+        """
+        who = acting()
+
+        def begin() -> concurrent.futures.Future[T]:
+            with acting_as(*who):
+                return asyncio.run_coroutine_threadsafe(work, self.loop)
+
+        future = contextvars.Context().run(begin)
         try:
             return future.result()
         except (KeyboardInterrupt, concurrent.futures.CancelledError):
@@ -265,14 +275,7 @@ class ServerRuntime:
     def publish(self, version: FunctionVersion, **along: Any) -> bool | None:
         if not engine.serves:
             return version.publish(**along)
-        who = acting()
-
-        async def published() -> bool | None:
-            with acting_as(*who):
-                return await publishing.published(version, **along)
-
-        # In a context of its own: in that of the request the work would wait for the thread that waits for it here.
-        return contextvars.Context().run(engine.wait_for, published())
+        return engine.wait_for(publishing.published(version, **along))
 
     def build(self) -> None:
         engine.builder.wake()

@@ -38,6 +38,11 @@ def test_an_empty_lock_pins_nothing():
         "# a comment\r--index-url https://example.org/simple",
         "thing==1.0 \\\n    --find-links / \\\n    --hash=sha256:" + A,
         "${HOME}==1.0 --hash=sha256:" + A,
+        "thing==1.0--hash=sha256:" + A,
+        "thing==1.0 --hash=sha256:" + A + "--hash=sha256:" + A,
+        "thing==1.0 --hash=sha256:" + A + " ; python_version < '4'",
+        "thing==1.0 --hash=",
+        "thing==1.0 ; --hash=sha256:" + A,
     ],
 )
 def test_anything_else_is_refused(line):
@@ -54,5 +59,12 @@ def test_lines_that_would_take_for_ever_are_refused():
     hashes = f" --hash=sha256:{A}" * 4000
     with pytest.raises(ValueError, match="no exact version"):
         lock.read(f"thing==1 ;{hashes} zzz")
+    for blanks in (
+        f"thing==1 ;{' ' * 190_000}x",
+        f"thing==1{' ' * 190_000}x",
+        f"thing==1 --hash=sha256:{' ' * 190_000}x",
+    ):
+        with pytest.raises(ValueError, match="no exact version"):
+            lock.read(blanks)
     with pytest.raises(ValueError, match="longer than 200000 characters"):
         lock.read("thing==1" + " \\\n  x" * 200_000)

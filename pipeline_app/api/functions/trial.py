@@ -20,6 +20,7 @@ from pipeline_app.api.openapi import describe
 from pipeline_app.api.shapes import functions as shapes
 from pipeline_app.api.streaming import IDLE_SECONDS, STREAM_HEADERS, stop
 from pipeline_app.attachments import attached
+from pipeline_app.checking.sets import look_up
 from pipeline_app.database import in_database
 from pipeline_app.errors import RequestError
 from pipeline_app.events import Channel
@@ -125,6 +126,8 @@ class TrialView(AsyncAPIView):
             which = "no version yet" if number is None else f"no version {number}"
             raise FunctionNotFound(f"Function '{function_id}' has {which}.", param="version", code="version_not_found")
         version.function = function
+        if version.state != version.State.LIVE:
+            look_up(version)  # nobody may have published it, and with that looked for its packages
         valves = valves_to_try(version, asked.get("valves"), self.person)
         return code_of(version), valves, user_valves_to_try(version, asked.get("user_valves"), self.person)
 

@@ -11,10 +11,12 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import shutil
 import sys
 import sysconfig
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from django.conf import settings
 
@@ -115,8 +117,19 @@ def add_base_to_path() -> Path | None:
 def _install(base: BasePackages, aside: Path, held: int, budget: Budget, say: Say, wheels: Path | None) -> None:
     install(aside, base.lock.read_text(), budget=budget, say=say, held=held, wheels=wheels)
     # What is found on disk later, by a person who wonders what this directory is.
-    note = {"lock": LOCK_NAME, "python": python_tag(), "packages": base.pins}
-    (aside / NOTE).write_text(json.dumps(note, indent=1) + "\n")
+    write_note(aside, {"lock": LOCK_NAME, "python": python_tag(), "packages": base.pins})
+
+
+def write_note(folder: Path, note: dict[str, Any]) -> None:
+    """Writes into a folder of packages what it is, in the place of a file of that name that a wheel may have brought.
+
+    That one is not written into: it is the same file in uv's cache and in other folders.
+    """
+    path = folder / NOTE
+    if path.is_dir():
+        shutil.rmtree(path)
+    path.unlink(missing_ok=True)
+    path.write_text(json.dumps(note, indent=1) + "\n")
 
 
 def install(target: Path, lock: str, *, budget: Budget, say: Say, held: int, wheels: Path | None = None) -> None:

@@ -189,7 +189,7 @@ def _complete(asked: Asked, names: Collection[str]) -> str:
     Written as in ``WISHES_NAME`` where that fits all; else half of them, and the other half, and so on: what does not
     fit stays out.
     """
-    wishes = {name: line for name, line in _wishes().items() if name not in names}
+    wishes = {name: line for name, line in _wishes().items() if name not in names and not _is_denied(name)}
     taken = [line for name, line in ALWAYS.items() if name in _wishes()]
     try:
         least = asked.versions(taken)
@@ -253,10 +253,18 @@ def _wanted(requirements: Iterable[str]) -> list[Requirement]:
 
 
 def _check_asked(wanted: Iterable[Requirement], here: Ground) -> None:
-    """Checks what functions ask for against ``FUNCTIONS_PACKAGES``; the base packages are there for all."""
+    """Checks what functions ask for against ``FUNCTIONS_PACKAGES``; the base packages are there for all.
+
+    One of these that is denied is not to be had in another version.
+    """
     allowed = settings.FUNCTIONS_PACKAGES.get("allow")
-    names = [name for requirement in wanted if (name := canonicalize_name(requirement.name)) not in here.pins]
-    wrong = [name for name in names if _is_denied(name) or (allowed is not None and not _matches(name, allowed))]
+    wrong = []
+    for requirement in wanted:
+        name = canonicalize_name(requirement.name)
+        version = here.pins.get(name)
+        fits = version is not None and requirement.specifier.contains(version, prereleases=True)
+        if (not fits and _is_denied(name)) or (version is None and allowed is not None and not _matches(name, allowed)):
+            wrong.append(name)
     if wrong:
         raise RequirementError(
             f"{troubles.listed(wrong)} may not be installed on this server (FUNCTIONS_PACKAGES).", code="not_allowed"
@@ -265,7 +273,7 @@ def _check_asked(wanted: Iterable[Requirement], here: Ground) -> None:
 
 def _check_found(resolved: Resolved, here: Ground) -> None:
     """Checks what others bring along."""
-    wrong = [name for name in resolved.packages if name not in here.pins and _is_denied(name)]
+    wrong = [name for name, version in resolved.packages.items() if here.pins.get(name) != version and _is_denied(name)]
     if wrong:
         raise RequirementError(
             f"What is asked for brings {troubles.listed(wrong)}, which may not be installed on this server "

@@ -10,7 +10,7 @@ from typing import NamedTuple, Protocol
 from django.conf import settings
 
 from pipeline_app.runners.environments import folders, troubles, uv
-from pipeline_app.runners.environments.base import NOTE, install, python_tag
+from pipeline_app.runners.environments.base import NOTE, install, python_tag, write_note
 from pipeline_app.runners.environments.locks import Resolved
 from pipeline_app.runners.environments.uv import Budget, Say
 
@@ -73,7 +73,7 @@ def build(resolved: Resolved, say: Say = uv.silent, *, wheels: Path | None = Non
         say(f"Installing {troubles.listed(names) if len(names) <= NAMED else f'{len(names)} packages'}")
         install(aside, resolved.lock, budget=budget, say=say, held=held, wheels=wheels)
         note = {"kind": resolved.kind, "python": python_tag(), "packages": resolved.packages, "size": uv.used(aside)}
-        (aside / NOTE).write_text(json.dumps(note, indent=1) + "\n")
+        write_note(aside, note)
 
     folders.make(path, fill, budget, say)
     return path

@@ -37,7 +37,8 @@ CODES: Final = {
 # Lines of uv's message that an error repeats; resolver explanations can be pages long.
 MESSAGE_LINES = 12
 
-_CREDENTIALS = re.compile(r"(?<=://)[^/@\s]+@")
+# To the last @, since a password may have one, a slash or a blank that nobody escaped.
+_CREDENTIALS = re.compile(r"(?<=://)[^`'\"\n]*@")
 _NOT_FOUND = re.compile(r"(\S+) was not found in the (?:package registry|provided package locations|cache)")
 _NO_WHEEL = re.compile(r"no usable wheels|no wheels with a matching|Wheels are required for|no wheels are usable")
 _WHEEL_NAMES = re.compile(

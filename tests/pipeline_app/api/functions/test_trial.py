@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from pipeline_app import packing
 from pipeline_app.models import Run
+from pipeline_app.runners import environments
 from pipeline_app.runs import log
 from tests.builders import make_function, make_version
+from tests.wheels import make_wheel
 
 HOOK = "/api/v1/functions/id/{}/run"
 
@@ -285,3 +288,13 @@ def test_a_try_is_made_as_the_caller_and_as_nobody_else(api, alice, bob, pipe):
     pipe("who", "return __metadata__['user_id'] + ' ' + __user__['id']", signature="self, body, __metadata__, __user__")
     asked = {"hook": "pipe", "metadata": {"user_id": str(bob.pk), "user": {"id": str(bob.pk)}}}
     assert api.post(HOOK.format("who"), asked).json["result"]["content"] == f"{alice.pk} {alice.pk}"
+
+
+def test_a_draft_is_tried_with_the_packages_that_are_installed_for_it(api, wheels):
+    make_wheel(wheels, "triallens", "1.0")
+    packing.install(environments.resolve(["triallens"]))
+    source = '"""\nrequirements: triallens\n"""\nimport triallens\n\n\nclass Pipe:\n    def pipe(self, body):\n'
+    make_function("lens", f"{source}        return triallens.VERSION\n", publish=False)
+    told = api.post(HOOK.format("lens"), {"hook": "pipe"}).json
+    assert told["error"] is None
+    assert told["result"] == {"role": "assistant", "content": "1.0"}

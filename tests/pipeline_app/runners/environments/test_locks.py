@@ -229,6 +229,21 @@ def test_what_administrators_deny_is_refused_wherever_it_comes_from(market, sett
     )
 
 
+def test_a_base_package_that_is_denied_is_not_to_be_had_in_another_version(market, shop, settings):
+    settings.FUNCTIONS_PACKAGES = {"deny": ["tinypackage"]}
+    (shop / "requirements-functions.in").write_text("tinypackage>=1\nhelper\n")
+    make_wheel(market, "tinypackage", "2.0")
+    make_wheel(market, "helper", "1.0")
+    make_wheel(market, "lens", "1.0", requires=["tinypackage>=2"])
+    assert resolve(["tinypackage>=1"]).kind == "none"
+    assert refused(["tinypackage>=2"]).code == "not_allowed"
+    assert refused(["lens"]).code == "not_allowed"
+
+    # Another set of versions does without what is denied of the base packages.
+    settings.FUNCTIONS_PACKAGES = {"deny": ["helper"]}
+    assert resolve(["lens"]).packages == {"lens": "1.0", "tinypackage": "2.0"}
+
+
 def test_what_administrators_allow_may_bring_what_it_needs(market, settings):
     settings.FUNCTIONS_PACKAGES = {"allow": ["lens"]}
     make_wheel(market, "lens", "1.0", requires=["glass"])
@@ -317,6 +332,20 @@ def test_an_index_that_wants_a_password_is_said_and_gets_one(index, settings):
     settings.FUNCTIONS_INDEX_URL = index.url.replace("//", "//user:open-sesame@")
     found = resolve(["lens"])
     assert "open-sesame" not in found.lock
+
+
+@pytest.mark.parametrize("password", ["sesame", "open@sesame", "open/sesame", "open sesame"])
+@pytest.mark.parametrize("where", ["index", "extra index"])
+def test_a_password_is_repeated_nowhere_however_it_is_written(index, settings, password, where):
+    url = f"http://user:{password}@127.0.0.1:9/simple"
+    if where == "index":
+        settings.FUNCTIONS_INDEX_URL = url
+    else:
+        settings.FUNCTIONS_EXTRA_INDEX_URLS = [url]
+    said: list[str] = []
+    with pytest.raises(RequirementError) as caught:
+        resolve(["lens"], said.append)
+    assert "sesame" not in f"{caught.value} {caught.value.log} {said}"
 
 
 def test_an_index_that_never_answers_is_given_up(index, settings):

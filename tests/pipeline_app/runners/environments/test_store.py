@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import stat
 import subprocess
@@ -20,6 +21,7 @@ import pytest
 from functions_app.runtime import RequirementError
 from pipeline_app.runners import environments
 from pipeline_app.runners.environments import Placed, build, folders, path_of, placed, resolve, stored
+from pipeline_app.runners.environments.base import NOTE
 from tests.settings import CHECKOUT
 from tests.wheels import Index, make_wheel, sha256
 
@@ -253,6 +255,31 @@ def test_a_folder_that_cannot_be_written_is_said(root, shop, settings):
     assert "point FUNCTIONS_ENVIRONMENTS to a writable folder" in str(refused(locked("lens==1.5\n")))
 
 
+@pytest.fixture
+def small_disk(tmp_path):
+    """A disk of two megabytes; skips where this process may not mount one."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = shutil.which("mount")
+    if mount is None or subprocess.run([mount, "-t", "tmpfs", "-o", "size=2m", "tmpfs", disk], check=False).returncode:
+        pytest.skip("a disk cannot be mounted here")
+    yield disk
+    subprocess.run(["umount", "--lazy", disk], check=True)
+
+
+@pytest.mark.parametrize("place", ["sets", "cache"])
+def test_a_full_disk_is_said_and_nothing_is_left_of_the_set(root, shop, settings, monkeypatch, small_disk, place):
+    if place == "sets":
+        settings.FUNCTIONS_ENVIRONMENTS = small_disk
+    else:
+        monkeypatch.setenv("UV_CACHE_DIR", str(small_disk))
+    error = refused(locked(make_wheel(shop / "wheels", "lens", "1.5", files={"large": os.urandom(4_000_000)})))
+    assert error.code == "disk_full"
+    assert "Make room, then try again." in str(error)
+    assert left_in(settings.FUNCTIONS_ENVIRONMENTS) == []
+    build(locked(make_wheel(shop / "wheels", "lens", "1.6")))
+
+
 # --- Hostile wheels ------------------------------------------------------------------------------------------
 
 
@@ -290,6 +317,17 @@ def test_a_link_in_a_wheel_changes_nothing_where_it_leads(root, shop, tmp_path):
     assert (secret.read_text(), stat.S_IMODE(secret.stat().st_mode)) == ("hidden", 0o600)
 
 
+@pytest.mark.parametrize("place", ["{note}", "{note}/inner"])
+def test_a_wheel_says_nothing_of_the_set_it_is_in_and_changes_no_other(root, shop, place):
+    files = {place.format(note=NOTE): json.dumps({"python": "mine", "size": 7})}
+    lens = make_wheel(shop / "wheels", "lens", "1.5", files=files)
+    first = build(locked(lens))
+    told = (first / NOTE).read_text()
+    assert json.loads(told)["packages"] == {"lens": "1.5"}
+    build(locked(lens, make_wheel(shop / "wheels", "other", "1.0")))
+    assert (first / NOTE).read_text() == told
+
+
 def test_a_wheel_runs_nothing_while_it_is_installed(root, shop, tmp_path):
     ran = tmp_path / "ran"
     code = f"open({str(ran)!r}, 'w')\n"
@@ -298,13 +336,22 @@ def test_a_wheel_runs_nothing_while_it_is_installed(root, shop, tmp_path):
     assert not ran.exists()
 
 
-def packages_of_the_server() -> dict[str, tuple[int, int]]:
-    found: dict[str, tuple[int, int]] = {}
-    for path in Path(django.__file__).parents[1].rglob("*"):
-        if path.is_file() and "__pycache__" not in path.parts:
-            about = path.stat()
-            found[str(path)] = (about.st_size, about.st_mtime_ns)
-    return found
+def packages_of_the_server() -> dict[str, str]:
+    """Returns all files of the server's own packages with their digests; Python writes ``__pycache__`` itself."""
+    paths = [path for path in Path(django.__file__).parents[1].rglob("*") if "__pycache__" not in path.parts]
+    return {str(path): sha256(path) if path.is_file() else "" for path in paths}
+
+
+def test_fifty_installs_leave_the_servers_own_packages_byte_identical(market):
+    """Of packages that the server has, and of those that it lacks; each brings a script and files to share."""
+    before = packages_of_the_server()
+    for number in range(50):
+        name = ("django", "pydantic", "packaging", "httpx", "lens")[number % 5]
+        files = {f"{name}/__init__.py": "", f"{name}-{number}.data/data/share/{name}": "x"}
+        make_wheel(market, name, str(number), files=files)
+        build(resolve([f"{name}=={number}"]))
+    assert len([path for path in market.with_name("environments").iterdir() if path.name.startswith("set-")]) == 50
+    assert packages_of_the_server() == before
 
 
 def test_sets_change_neither_the_server_nor_the_base_packages_nor_each_other(market, shop):
