@@ -85,11 +85,22 @@ def staff(db):
 
 def pytest_sessionstart() -> None:
     """Puts the base packages on the path as the inline runner does, built first where they are missing."""
+    _take_over_base()
     try:
         environments.build_base()
     except RequirementError as error:
         pytest.exit(f"The tests need the base packages of functions. {error}", returncode=pytest.ExitCode.USAGE_ERROR)
     environments.add_base_to_path()
+
+
+def _take_over_base() -> None:
+    """Gives a worker of pytest-xdist the base packages of the process that started it, as links to the same files."""
+    base = environments.base_packages()
+    built = Path(os.environ["WEBUI_FUNCTIONS_TESTS_ENVIRONMENTS"], base.path.name)
+    if built.is_dir() and not base.is_built:
+        aside = base.path.with_name(f"{base.path.name}.{uuid.uuid4().hex}")
+        shutil.copytree(built, aside, copy_function=os.link)
+        aside.rename(base.path)
 
 
 @pytest.fixture(scope="session")

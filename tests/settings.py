@@ -1,7 +1,8 @@
 """The server's settings for tests: a data folder of their own, and nothing from the developer's environment.
 
 pytest-django reads settings before any conftest, so the environment is prepared here. Every process
-(each xdist worker too) gets its own folder; only the base packages are shared, since they take long to build.
+(each xdist worker too) gets its own folder. Sets of packages are kept for the next time, since they take long to build;
+each worker has its own, so that none removes another's.
 """
 
 from __future__ import annotations
@@ -27,6 +28,11 @@ if _root is None:
 
     atexit.register(_remove_root)
 _data_dir = tempfile.mkdtemp(dir=_root)
+
+# What the process that starts the workers was told; in them the variable has what it said.
+_environments = os.environ.setdefault(
+    "WEBUI_FUNCTIONS_TESTS_ENVIRONMENTS", os.environ.get("FUNCTIONS_ENVIRONMENTS") or str(SHARED_ENVIRONMENTS)
+)
 
 # Everything is said, not left out: what is left out would be read from the developer's .env.
 os.environ.update(
@@ -61,7 +67,7 @@ os.environ.update(
     FUNCTIONS_SANDBOX_LAYERS="",
     FUNCTIONS_IMPORTS="{}",
     FUNCTIONS_THROTTLE="",
-    FUNCTIONS_ENVIRONMENTS=os.environ.get("FUNCTIONS_ENVIRONMENTS") or str(SHARED_ENVIRONMENTS),
+    FUNCTIONS_ENVIRONMENTS="-".join(filter(None, [_environments, os.environ.get("PYTEST_XDIST_WORKER")])),
     FUNCTIONS_INDEX_URL="",
     FUNCTIONS_EXTRA_INDEX_URLS="",
     FUNCTIONS_CONSTRAINTS="",

@@ -16,6 +16,7 @@ Json = dict[str, Any]
 
 PARAMETERS = {
     "action_id": "The id of an action; `{id}.{sub}` for one of several that a function offers.",
+    "environment_id": "The id of a set of packages.",
     "event_id": "The id that the question came with.",
     "file_id": "The id of a file.",
     "function_id": "The id of a function.",

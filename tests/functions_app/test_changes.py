@@ -52,7 +52,7 @@ FUNCTION_CHANGES = {
     "reverse side": lambda f, u, m, g: f.filtered_models.add(m),
     "model groups": lambda f, u, m, g: m.groups.add(g),
     "model delete": lambda f, u, m, g: Model.objects.all().delete(),
-    "environment": lambda f, u, m, g: Environment.objects.update(log="x"),
+    "environment": lambda f, u, m, g: Environment.objects.update(kind="overlay"),
 }
 PEOPLE_CHANGES = {
     "save": lambda f, u, m, g: u.save(),

@@ -271,7 +271,8 @@ async def lost(place: Place) -> None:
             os.kill(place.servers[0].pid, signal.SIGKILL)
             await asyncio.to_thread(
                 place.servers[1].shell,
-                "from datetime import timedelta\nfrom pipeline_app.models import *\nrun = Run.objects.get(outcome='running')\n"
+                "from datetime import timedelta\nfrom pipeline_app.models import *\n"
+                f"run = Run.objects.get(pk='{begun['id']}', outcome='running')\n"
                 "from django.utils import timezone\n"
                 "Presence.objects.filter(pk=run.process).update(seen_at=timezone.now() - timedelta(minutes=1))",
             )
