@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import time
 import uuid
 from typing import Any
 
+from pipeline_app.calls import noted
 from pipeline_app.context import Caller, context_of, metadata_of
 from pipeline_app.errors import FunctionError, RequestError
 from pipeline_app.events import Channel
 from pipeline_app.oauth import Tokens
 from pipeline_app.pipes import actions_of, find, target_model
-from pipeline_app.runners.base import Outcome, Runner, Task
+from pipeline_app.runners.base import Runner, Task
 from pipeline_app.runs import Record
 from pipeline_app.snapshot import Functions
 from pipeline_app.worker.answers import Event
@@ -92,10 +92,10 @@ class Trigger:
             self._channel.put(Event(event))
 
     async def _run(self, hook: str) -> Any:
-        action, person = self.action, self.caller.person
-        started, waited = time.perf_counter(), 0.0
-        outcome, failure = Outcome(), None
-        try:
+        action = self.action
+
+        async def task() -> Task:
+            person = self.caller.person
             if not action.has(hook):
                 raise FunctionError(
                     action.id,
@@ -104,7 +104,7 @@ class Trigger:
                 )
             metadata = metadata_of(self.body, person, self.model, "")
             context = {**context_of(self.caller, metadata, self.model), "id": self.id}
-            task = Task(
+            return Task(
                 hook,
                 self.body,
                 await Tokens(person).context(context, action.code, hook),
@@ -115,19 +115,5 @@ class Trigger:
                 time_limit=action.policy.time_limit("action"),
                 caller=person,
             )
-            worker = await self.runner.prepare(action.code)
-            waited = time.perf_counter() - started
-            try:
-                self.record.begin(task)
-                outcome = await self.runner.call(worker, task)
-            finally:
-                self.record.done(task)
-                worker.release()
-        except FunctionError as error:
-            failure = error
-            outcome.output = error.output
-            raise
-        finally:
-            outcome.wall = outcome.wall or time.perf_counter() - started
-            self.record.step(action.code, hook, outcome, failure, waited=waited)
-        return outcome.value
+
+        return (await noted(self.record, self.runner, action.code, hook, task)).value

@@ -12,7 +12,7 @@ from django.db.models import F
 from functions_app.models import Function, FunctionVersion
 from functions_app.policy import Policy
 from pipeline_app.runners.base import Code
-from pipeline_app.runners.environments import placed
+from pipeline_app.runners.environments import Placed, placed
 
 READ = ("id", "name", "kind", "live_id", "is_global", "created_at", "meta", "policy", "epoch")
 """What is read of every active function each time; its version, which has the source, only when it is new."""
@@ -25,9 +25,10 @@ class _Set(NamedTuple):
     kind: str
 
 
-def code_in(epoch: str, function_id: str, version: FunctionVersion, policy: Policy) -> Code:
-    """Returns a version in an epoch; loads its environment from the database, unless that was read with it."""
-    where = placed(version.environment)
+def code_in(
+    epoch: str, function_id: str, version: FunctionVersion, policy: Policy, where: Placed | None = None
+) -> Code:
+    """Returns a version in an epoch, with its packages where its environment says, unless that is known already."""
     return Code(
         function_id,
         version.number,
@@ -37,7 +38,7 @@ def code_in(epoch: str, function_id: str, version: FunctionVersion, policy: Poli
         version.manifest or {},
         version.pk,
         epoch,
-        *where,
+        *(placed(version.environment) if where is None else where),
     )
 
 
@@ -49,12 +50,10 @@ def read_active(held: Mapping[str, Code], epoch: str) -> Iterator[tuple[Function
     versions = {version.pk: version for version in FunctionVersion.objects.filter(pk__in=fresh)}
     for row in rows:
         policy, own = Policy.resolve(row.policy, settings.FUNCTIONS_POLICY), epoch + row.epoch
+        # The same version may have got other packages.
+        where = placed(_Set(row.set_digest, row.set_kind))
         version = versions.get(row.live_id)
         if version is not None:
-            manifest = version.manifest or {}
-            code = Code(row.id, version.number, version.sha256, version.source, policy, manifest, version.pk)
+            yield row, code_in(own, row.id, version, policy, where)
         else:
-            code = held[row.id]
-        # The same version may have got other packages.
-        packages, environment = placed(_Set(row.set_digest, row.set_kind))
-        yield row, replace(code, policy=policy, epoch=own, packages=packages, environment=environment)
+            yield row, replace(held[row.id], policy=policy, epoch=own, **where._asdict())

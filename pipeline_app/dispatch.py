@@ -21,13 +21,14 @@ from functions_app.models import Function, OutboxEvent, Valves
 from functions_app.models.outbox import LEASE
 from functions_app.policy import Policy
 from functions_app.system_events import FAREWELL, Told
+from pipeline_app.calls import noted
 from pipeline_app.codes import code_in
 from pipeline_app.configured import set_by_admin
 from pipeline_app.database import in_database
 from pipeline_app.errors import FunctionError, RunStopped
 from pipeline_app.models.presence import this_process
 from pipeline_app.roster import Roster
-from pipeline_app.runners.base import Outcome, Runner, Task
+from pipeline_app.runners.base import Runner, Task
 from pipeline_app.runs import Record
 from pipeline_app.snapshot import Entry, Person, snapshot
 
@@ -159,35 +160,20 @@ class Dispatcher:
     async def _call(self, entry: Entry, event: OutboxEvent) -> None:
         """Calls the hook. Raises ``FunctionError``, and ``RunStopped`` when somebody stopped it."""
         record = Record(NOBODY, str(event.event_id), "event", event.name)
-        started, waited = time.perf_counter(), 0.0
-        outcome, failure = Outcome(), None
+
+        async def task() -> Task:
+            return Task(
+                "event",
+                event.payload,
+                {"id": entry.id},
+                entry.set_valves("event"),
+                on_event=lambda _: None,
+                time_limit=entry.policy.time_limit("event"),
+            )
+
         try:
             with record:
-                try:
-                    task = Task(
-                        "event",
-                        event.payload,
-                        {"id": entry.id},
-                        entry.set_valves("event"),
-                        on_event=lambda _: None,
-                        time_limit=entry.policy.time_limit("event"),
-                    )
-                    runner = self._runner()
-                    worker = await runner.prepare(entry.code)
-                    waited = time.perf_counter() - started
-                    try:
-                        record.begin(task)
-                        outcome = await runner.call(worker, task)
-                    finally:
-                        record.done(task)
-                        worker.release()
-                except FunctionError as error:
-                    failure = error
-                    outcome.output = error.output
-                    raise
-                finally:
-                    outcome.wall = outcome.wall or time.perf_counter() - started
-                    record.step(entry.code, "event", outcome, failure, waited=waited)
+                await noted(record, self._runner(), entry.code, "event", task)
         finally:
             record.end()
 

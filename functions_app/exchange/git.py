@@ -6,18 +6,17 @@ below, and nobody is asked for a password. Nothing of what was fetched is run.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
 import shutil
-import signal
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from functions_app import programs
 
 PROTOCOLS = ("https", "ssh", "file")
 SECONDS = 300.0
@@ -28,7 +27,6 @@ _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 # As git reads it: user@host:path without a slash before the colon.
 _SSH = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*@[A-Za-z0-9][A-Za-z0-9.-]*:(?!/?-)[^:]")
 _REF = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_./+@-]*\Z")
-_CREDENTIALS = re.compile(r"(?<=://)[^/@\s]+@")
 
 CONFIGURATION = (
     "core.hooksPath=/dev/null",
@@ -129,19 +127,10 @@ def _git(arguments: list[str], folder: Path, deadline: float) -> None:
             raise GitError(TOO_LONG) from None
         finally:
             if process.poll() is None:
-                _end(process)
+                programs.end(process)
     if process.returncode:
-        lines = [line.strip() for line in said.splitlines() if line.strip()][-LINES:]
-        raise GitError(f"git {arguments[0]} failed: {_CREDENTIALS.sub('', ' '.join(lines))}")
-
-
-def _end(process: subprocess.Popen[str]) -> None:
-    if sys.platform == "win32":
-        process.kill()
-    else:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+        lines = [programs.without_passwords(line.strip()) for line in said.splitlines() if line.strip()][-LINES:]
+        raise GitError(f"git {arguments[0]} failed: {' '.join(lines)}")
 
 
 def _environment() -> dict[str, str]:

@@ -11,7 +11,7 @@ from rest_framework.request import Request
 from functions_app.roles import USE
 from pipeline_app.actions import Trigger
 from pipeline_app.api.base import AsyncAPIView, json_response
-from pipeline_app.api.chat import wrong_type
+from pipeline_app.api.chat import check_types, wrong_type
 from pipeline_app.api.openapi import describe
 from pipeline_app.api.shapes.actions import ACTION_LIST, ACTION_REQUEST, RESULT
 from pipeline_app.api.shapes.runs import BEGUN
@@ -28,16 +28,10 @@ Json = dict[str, Any]
 
 def check_action(body: Json) -> Json:
     """Returns an action request that functions can rely on. Raises ``RequestError`` naming the field."""
-    for name in ("model", "chat_id", "id", "session_id"):
-        if not isinstance(body.get(name), str | None):
-            raise wrong_type(name, "a string", body[name])
-    for name in ("stream", "interactive", "background"):
-        if not isinstance(body.get(name), bool | None):
-            raise wrong_type(name, "a boolean", body[name])
-    messages = body.get("messages")
-    if not isinstance(messages, list | None):
-        raise wrong_type("messages", "an array", messages)
-    for number, message in enumerate(messages or ()):
+    check_types(body, str, "model", "chat_id", "id", "session_id")
+    check_types(body, bool, "stream", "interactive", "background")
+    check_types(body, list, "messages")
+    for number, message in enumerate(body.get("messages") or ()):
         if not isinstance(message, dict):
             raise wrong_type(f"messages[{number}]", "an object", message)
     return body

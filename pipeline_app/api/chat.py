@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 from django.http.response import HttpResponseBase
@@ -23,13 +25,21 @@ from pipeline_app.sse import Frames
 Json = dict[str, Any]
 
 
+_KINDS: Mapping[type, str] = MappingProxyType(
+    {dict: "an object", list: "an array", str: "a string", bool: "a boolean", type(None): "null"}
+)
+
+
 def wrong_type(param: str, must: str, value: Any) -> RequestError:
-    return RequestError(f"'{param}' must be {must}, not {_named(value)}.", param=param, code="invalid_type")
+    kind = _KINDS.get(type(value), "a number")
+    return RequestError(f"'{param}' must be {must}, not {kind}.", param=param, code="invalid_type")
 
 
-def _named(value: Any) -> str:
-    names = {dict: "an object", list: "an array", str: "a string", bool: "a boolean", type(None): "null"}
-    return names.get(type(value), "a number")
+def check_types(body: Json, kind: type, *names: str) -> None:
+    """Raises ``RequestError`` for the first of these fields that is neither of a kind nor null or left out."""
+    for name in names:
+        if not isinstance(body.get(name), kind | None):
+            raise wrong_type(name, _KINDS[kind], body[name])
 
 
 def check_chat(body: Json) -> Json:
@@ -53,18 +63,10 @@ def check_chat(body: Json) -> Json:
         raise RequestError("'messages' is empty; it needs at least one message.", param="messages", code="empty_array")
     for number, message in enumerate(messages):
         _check_message(f"messages[{number}]", message)
-    for name in ("stream", "interactive", "background"):
-        if not isinstance(body.get(name), bool | None):
-            raise wrong_type(name, "a boolean", body[name])
-    for name in ("stream_options", "params", "metadata", "features", "variables", "user_message"):
-        if not isinstance(body.get(name), dict | None):
-            raise wrong_type(name, "an object", body[name])
-    for name in ("files", "filter_ids", "tool_ids", "skill_ids"):
-        if not isinstance(body.get(name), list | None):
-            raise wrong_type(name, "an array", body[name])
-    for name in ("chat_id", "id", "session_id"):
-        if not isinstance(body.get(name), str | None):
-            raise wrong_type(name, "a string", body[name])
+    check_types(body, bool, "stream", "interactive", "background")
+    check_types(body, dict, "stream_options", "params", "metadata", "features", "variables", "user_message")
+    check_types(body, list, "files", "filter_ids", "tool_ids", "skill_ids")
+    check_types(body, str, "chat_id", "id", "session_id")
     if not all(isinstance(name, str) for name in body.get("filter_ids") or ()):
         raise RequestError("'filter_ids' must be an array of strings.", param="filter_ids", code="invalid_type")
     return body

@@ -14,7 +14,7 @@ from functions_app.models import FunctionVersion
 from functions_app.roles import AUTHOR
 from pipeline_app import wire
 from pipeline_app.api.base import AsyncAPIView, json_response
-from pipeline_app.api.chat import wrong_type
+from pipeline_app.api.chat import check_types, wrong_type
 from pipeline_app.api.functions.base import FunctionNotFound, function_or_404
 from pipeline_app.api.openapi import describe
 from pipeline_app.api.shapes import functions as shapes
@@ -87,14 +87,9 @@ class TrialView(AsyncAPIView):
             raise RequestError("Missing required parameter: 'hook'.", param="hook", code="missing_required_parameter")
         if body["hook"] not in HOOKS:
             raise RequestError(f"'hook' must be one of {', '.join(HOOKS)}.", param="hook", code="invalid_value")
-        for name in ("metadata", "model", "valves", "user_valves"):
-            if not isinstance(body.get(name), dict | None):
-                raise wrong_type(name, "an object", body[name])
-        for name in ("files", "answers"):
-            if not isinstance(body.get(name), list | None):
-                raise wrong_type(name, "an array", body[name])
-        if not isinstance(body.get("stream"), bool | None):
-            raise wrong_type("stream", "a boolean", body["stream"])
+        check_types(body, dict, "metadata", "model", "valves", "user_valves")
+        check_types(body, list, "files", "answers")
+        check_types(body, bool, "stream")
         version = body.get("version")
         if isinstance(version, bool) or not isinstance(version, int | None):
             raise wrong_type("version", "a whole number", version)

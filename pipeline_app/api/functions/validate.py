@@ -14,7 +14,7 @@ from functions_app.models.function import clean_id, clean_name
 from functions_app.policy import Policy
 from functions_app.roles import AUTHOR, SET_POLICY
 from pipeline_app.api.base import AsyncAPIView, json_response
-from pipeline_app.api.chat import wrong_type
+from pipeline_app.api.chat import check_types
 from pipeline_app.api.functions.base import invalid
 from pipeline_app.api.functions.policy import invalid_policy
 from pipeline_app.api.openapi import describe
@@ -53,11 +53,8 @@ class ValidateView(AsyncAPIView):
             raise RequestError(
                 "Missing required parameter: 'content'.", param="content", code="missing_required_parameter"
             )
-        for name in ("content", "id", "name"):
-            if not isinstance(body.get(name), str | None):
-                raise wrong_type(name, "a string", body[name])
-        if not isinstance(body.get("policy"), dict | None):
-            raise wrong_type("policy", "an object", body["policy"])
+        check_types(body, str, "content", "id", "name")
+        check_types(body, dict, "policy")
         param = "content"
         try:
             version = FunctionVersion(number=0, source=body["content"])

@@ -30,15 +30,12 @@ CODES: Final = {
     "too_large": "more than FUNCTIONS_BUILD_MB",
     "timeout": "longer than FUNCTIONS_BUILD_SECONDS",
     "stopped": "the server stopped meanwhile; to be taken up again",
-    "missing": "it was built once, and its directory is gone",
     "uv": "anything else that uv says",
 }
 
 # Lines of uv's message that an error repeats; resolver explanations can be pages long.
 MESSAGE_LINES = 12
 
-# To the last @, since a password may have one, a slash or a blank that nobody escaped.
-_CREDENTIALS = re.compile(r"(?<=://)[^`'\"\n]*@")
 _NOT_FOUND = re.compile(r"(\S+) was not found in the (?:package registry|provided package locations|cache)")
 _NO_WHEEL = re.compile(r"no usable wheels|no wheels with a matching|Wheels are required for|no wheels are usable")
 _WHEEL_NAMES = re.compile(
@@ -53,11 +50,6 @@ _NOT_LET_IN = re.compile(r"\b(401 Unauthorized|403 Forbidden|407 Proxy Authentic
 _FROM_ADDRESS = re.compile(r"for package `([^`]+)`\s+(?:cause: )?Package `([^`]+)` was included as a URL dependency")
 _FULL = re.compile(r"No space left on device|os error 28\b|Disk quota exceeded|os error 122\b", re.IGNORECASE)
 _HASH = re.compile(r"hash mismatch", re.IGNORECASE)
-
-
-def without_secrets(text: str) -> str:
-    """Returns a text with the passwords of addresses left out."""
-    return _CREDENTIALS.sub("****@", text)
 
 
 def of_uv(returncode: int, log: str, wheels: Path | None = None) -> RequirementError:

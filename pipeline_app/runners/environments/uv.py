@@ -6,7 +6,6 @@ import contextlib
 import os
 import queue
 import shutil
-import signal
 import ssl
 import subprocess
 import sys
@@ -20,6 +19,7 @@ from pathlib import Path
 import uv
 from django.conf import settings
 
+from functions_app import programs
 from functions_app.runtime import RequirementError
 from pipeline_app.runners.environments import troubles
 
@@ -172,7 +172,7 @@ def _watch(process: subprocess.Popen[str], budget: Budget, say: Say, growing: Pa
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(LOOK)
     except BaseException:
-        _kill(process)
+        programs.end(process)
         cache.forget_unfinished()
         raise
     finally:
@@ -193,7 +193,7 @@ def _read(process: subprocess.Popen[str], lines: queue.SimpleQueue[str]) -> None
 def _tell(lines: queue.SimpleQueue[str], told: list[str], say: Say) -> None:
     with contextlib.suppress(queue.Empty):
         while True:
-            line = troubles.without_secrets(lines.get_nowait())
+            line = programs.without_passwords(lines.get_nowait())
             told.append(line)
             if line.strip() and not line.startswith(" + "):  # the closing list of everything installed
                 say(line.strip())
@@ -201,15 +201,6 @@ def _tell(lines: queue.SimpleQueue[str], told: list[str], say: Say) -> None:
 
 def _log(told: list[str]) -> str:
     return "\n".join(told)[-LOG_BYTES:]
-
-
-def _kill(process: subprocess.Popen[str]) -> None:
-    if sys.platform == "win32":
-        process.kill()
-    else:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
 
 
 class Cache:

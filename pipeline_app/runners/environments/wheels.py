@@ -21,6 +21,7 @@ from packaging.tags import sys_tags
 from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 
 from functions_app import lock as locks
+from functions_app import programs
 from functions_app.runtime import RequirementError
 from pipeline_app.runners.environments import troubles, uv
 from pipeline_app.runners.environments.base import INSTALL_COMMAND
@@ -126,7 +127,7 @@ def _failed(wheel: Wheel, error: Exception) -> RequirementError:
     if isinstance(error, OSError) and error.errno is not None and error.filename is not None:
         return troubles.of_system(error)
     host = urlsplit(wheel.url).hostname or "the index"
-    reason = troubles.without_secrets(str(getattr(error, "reason", None) or error))
+    reason = programs.without_passwords(str(getattr(error, "reason", None) or error))
     return RequirementError(f"{wheel.name} cannot be fetched from {host}: {reason}. Try again.", code="network")
 
 
