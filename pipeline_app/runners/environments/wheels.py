@@ -112,6 +112,8 @@ def _fetch(wheel: Wheel, folder: Path, budget: Budget) -> Path:
             digest = _copy(wheel.url, target, budget)
             break
         except (OSError, http.client.HTTPException) as error:
+            if isinstance(error, HTTPError):
+                error.close()  # it holds the connection
             if attempt + 1 == TRIES or (isinstance(error, HTTPError) and error.code < 500):
                 raise _failed(wheel, error) from error
     if digest != wheel.sha256:
