@@ -68,15 +68,13 @@ class Supervisor:
     async def fork(self, config: dict[str, Any]) -> Forked:
         """Returns a new worker, of the next zygote when this one dies meanwhile. Raises ``NotStarted``."""
         ends = self._loop.time() + PATIENCE
-        while not self._closing:
+        while not self._closing and (left := ends - self._loop.time()) > 0:
             zygote = self._zygote
             if zygote is not None and zygote.alive:
                 with contextlib.suppress(ZygoteGone):
                     return await zygote.fork(config)
+                await asyncio.sleep(0)  # sending may tell of an end before the loop has looked at the socket
                 continue
-            left = ends - self._loop.time()
-            if left <= 0:
-                break
             self._changed.clear()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(left):

@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from pipeline_app.runners.forked import Ends, Forked, NotStarted, happens, wids
+from pipeline_app.runners.forked import Ends, Forked, NotStarted, wids
 from pipeline_app.runners.launch import command, environment, switches
 from pipeline_app.runners.layers import WORKER_PACKAGE, Layers
 from pipeline_app.runners.scratch import Scratch, started
@@ -37,6 +37,8 @@ PACKET = 256 * 1024
 START_SECONDS = 60.0
 FORK_SECONDS = 20.0
 END_SECONDS = 5.0
+FULL_PAUSE = 0.01
+"""Seconds until a packet is offered again to a zygote that has not yet taken those before."""
 
 Json = dict[str, Any]
 
@@ -282,17 +284,20 @@ class Zygote:
                 try:
                     self._send(message, fds)
                     return
-                except NotStarted:
-                    await happens(self._control, self._loop.add_writer, self._loop.remove_writer)
+                except BlockingIOError:
+                    await asyncio.sleep(FULL_PAUSE)
 
     def _send(self, message: Json, fds: Sequence[int] = ()) -> None:
+        """Raises ``BlockingIOError`` when it has not yet taken what was sent before."""
         rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else []
         try:
             self._control.sendmsg([json.dumps(message).encode()], rights)
         except BlockingIOError:
-            raise NotStarted("The process that makes workers does not answer.") from None
+            raise
         except OSError as error:
-            raise ZygoteGone(f"The process that makes workers has gone: {error}.") from None
+            if isinstance(error, ConnectionError) or self._control.fileno() < 0:
+                raise ZygoteGone(f"The process that makes workers has gone: {error}.") from None
+            raise NotStarted(f"The process that makes workers cannot be asked: {error}.") from None
 
     def _exited(self, wid: int, status: int | None, usage: Json) -> None:
         worker = self._workers.pop(wid, None)
@@ -311,7 +316,7 @@ class Zygote:
                 os.kill(worker.pid, signal.SIGKILL)
         except ProcessLookupError:
             pass  # it ended by itself
-        except (NotStarted, ZygoteGone):
+        except (BlockingIOError, NotStarted, ZygoteGone):
             if worker.pid:
                 os.kill(worker.pid, signal.SIGKILL)
         if not self.alive and pidfd is None:
@@ -364,7 +369,7 @@ class Zygote:
     async def _stop(self) -> None:
         """Has the process end its workers and itself; makes it, when it does not."""
         self._loop.remove_reader(self._control)
-        with contextlib.suppress(NotStarted, ZygoteGone):  # ended, or stopped
+        with contextlib.suppress(BlockingIOError, NotStarted, ZygoteGone):  # ended, or stopped
             self._send({"end": True})
         await asyncio.to_thread(self._end_process)
         self._end_sockets()
