@@ -115,12 +115,30 @@ def _pairs(lines: Iterable[str]) -> dict[str, str]:
     return {match.group(1): match.group(2).strip() for line in lines if (match := _PAIR.match(line))}
 
 
+# What people write, and what to write instead; the first that fits says it.
+_INSTEAD = (
+    (re.compile(r"^(n/?a|nil|null|-+|no|empty)$", re.IGNORECASE), "where nothing is needed, leave the line out"),
+    (re.compile(r"^(!?(python3? -m )?pip3? install|uv (pip install|add))\s", re.IGNORECASE), "write the package alone"),
+    (re.compile(r"^[\[({]"), "write packages with commas between them, without brackets"),
+    (re.compile(r"^-"), "write packages on the one line, with commas between them"),
+    (re.compile(r"^['\"`]|^[\w.-]+['\"`]$"), "write packages without quotes"),
+    (re.compile(r"#"), "comments are not taken; leave out what begins with #"),
+    (re.compile(r"^[\w.\[\],-]+\s*=\s*[\w.]"), "an exact version is asked for with two signs, as in package==1.0"),
+    (re.compile(r"(==|>=|<=|~=)\s*(latest|newest|any|\*|v\d)"), "name a version such as 1.0, or none for the newest"),
+    (re.compile(r"^[\w.-]+([\s;&|+]+[A-Za-z][\w.-]*\s*([<>=!~]=\s*[\w.]+)?)+$"), "put commas between packages"),
+)
+
+
 class UnusableRequirement(ValueError):
-    """A requirement that can't be taken. ``code`` is *malformed* or, for what is more than a package, *refused*."""
+    """A requirement that can't be taken, for a ``reason``.
+
+    ``code`` is *malformed* or, for what is more than a package, *refused*.
+    """
 
     def __init__(self, text: str, reason: str, code: str) -> None:
         super().__init__(f"The requirement {text[:LONGEST]!r} in the frontmatter is not a valid one: {reason}.")
         self.code = code
+        self.reason = reason
 
 
 def requirements(frontmatter: Mapping[str, str]) -> list[str]:
@@ -133,7 +151,7 @@ def requirements(frontmatter: Mapping[str, str]) -> list[str]:
     text = frontmatter.get("requirements")
     if text is None:
         text = next((value for key, value in frontmatter.items() if key.lower() == "requirements"), "")
-    if text.strip().lower() == "none":
+    if text.strip(" ,").lower() == "none":
         return []
     found = {str(requirement(part)): None for part in parts(text)}
     if len(found) > MOST:
@@ -156,7 +174,9 @@ def requirement(text: str) -> Requirement:
     try:
         found = Requirement(text)
     except InvalidRequirement as error:
-        raise UnusableRequirement(text, str(error).splitlines()[0].rstrip("."), "malformed") from None
+        instead = next((said for pattern, said in _INSTEAD if pattern.search(text)), "")
+        reason = instead or str(error).splitlines()[0].rstrip(".")
+        raise UnusableRequirement(text, reason, "malformed") from None
     if found.url is not None:
         raise UnusableRequirement(text, _REFUSED_ADDRESS, "refused")
     try:

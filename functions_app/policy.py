@@ -39,11 +39,11 @@ GRANTS: Mapping[str, str] = MappingProxyType(
         "events": "send events to the client and ask the user",
         "models": "call other models as the user",
         "files": "read and write the user's own files",
-        "chats": "read and write the user's own chats",
+        "chats": "read and write the user's own chats and memories",
         "users.read": "read public fields of users",
         "users.write": "change users",
         "functions.write": "change functions",
-        "valves.read": "read the valves of other functions",
+        "valves.read": "read the code and the valves of other functions",
     }
 )
 DEFAULT_GRANTS = ("events", "models", "files", "chats", "users.read")

@@ -77,8 +77,9 @@ class Runtime(Protocol):
     def prepare(self, version: FunctionVersion) -> Environment | None:
         """Makes the packages of the version available and returns their set; None when it needs none of its own.
 
-        May take minutes. The version is linked to the set while it is being built, and when that fails. Raises
-        ``RequirementError``, and ``ShuttingDown``, as ``inspect`` and ``validate`` do.
+        May take minutes, but not for a source whose text says already that it can't serve: ``LoadError``. The version
+        is linked to the set while it is being built, and when that fails. Raises ``RequirementError``, and
+        ``ShuttingDown``, as ``inspect`` and ``validate`` do.
         """
 
     def publish(self, version: FunctionVersion, **along: Any) -> bool | None:

@@ -174,7 +174,7 @@ class ProviderAdapter(OpenIDConnectOAuth2Adapter):  # type: ignore[misc]
     def __init__(self, request: HttpRequest) -> None:
         super().__init__(request, oidc.PROVIDER_ID)
         self.login: Any = None
-        self._userinfo: dict[str, Any] = {}
+        self._userinfo: dict[str, Any] | None = None
         self.answer: dict[str, Any] = {}
 
     @property
@@ -200,16 +200,20 @@ class ProviderAdapter(OpenIDConnectOAuth2Adapter):  # type: ignore[misc]
         return self.login
 
     def _fetch_user_info(self, access_token: str) -> dict[str, Any]:
+        if not self.openid_config.get("userinfo_endpoint"):
+            return {}  # what the id token says of the person has to do
         found: dict[str, Any] = super()._fetch_user_info(access_token)
         self._userinfo = found
         return found
 
     def _decode_id_token(self, app: Any, id_token: str) -> dict[str, Any]:
-        """Returns the claims; the answer must be to this request, and the user's data about the same person."""
+        """Returns the claims; the answer must be to this request, and the user's data, if any, of the same person."""
         claims: dict[str, Any] = super()._decode_id_token(app, id_token)
         if claims.get("nonce") != nonce_of(self.request.GET.get("state")):
             raise OAuth2Error("the id token answers another request (nonce)")
-        if not claims.get("sub") or claims["sub"] != self._userinfo.get("sub"):
+        if not claims.get("sub"):
+            raise OAuth2Error("the id token is about nobody (sub)")
+        if self._userinfo is not None and claims["sub"] != self._userinfo.get("sub"):
             raise OAuth2Error("id token and userinfo are about different people (sub)")
         return claims
 

@@ -54,11 +54,12 @@ def kind(function: Function, version: FunctionVersion | None) -> str:
     return function.kind or str(((version and version.manifest) or {}).get("kind", ""))
 
 
-def meta(function: Function, version: FunctionVersion | None) -> Json:
-    """Returns the function's own facts with what its version says of itself in ``manifest`` and ``toggle``."""
+def meta(function: Function, version: FunctionVersion | None, own: Any = None) -> Json:
+    """Returns the function's own facts, or those given, with what its version says in ``manifest`` and ``toggle``."""
     told = (version and version.manifest) or {}
     manifest = told.get("frontmatter") if version is None or version.manifest else version.frontmatter
-    own = own_meta(function.meta if isinstance(function.meta, dict) else {})
+    own = function.meta if own is None else own
+    own = own_meta(own if isinstance(own, dict) else {})
     return {
         "description": own.pop("description", (manifest or {}).get("description")),
         "manifest": manifest or {},
@@ -127,6 +128,20 @@ def entry(version: FunctionVersion, parent: FunctionVersion | None) -> Json:
     }
 
 
+def facts(version: FunctionVersion) -> Json:
+    """Returns the function's name and ``meta`` as they were while a version served last, or are now."""
+    kept = version.facts if version.state != version.State.LIVE and isinstance(version.facts, dict) else {}
+    return {"name": version.function.name, "meta": version.function.meta, **kept}
+
+
 def snapshot(version: FunctionVersion) -> Json:
-    """Returns what a version holds. Name and own facts are the function's of today: versions are of its source."""
-    return {"name": version.function.name, "content": version.source, "meta": meta(version.function, version)}
+    """Returns what a version holds, with the facts of its time."""
+    told = facts(version)
+    return {"name": told["name"], "content": version.source, "meta": meta(version.function, version, told["meta"])}
+
+
+def metadata_difference(before: FunctionVersion, after: FunctionVersion) -> Json:
+    """Returns which of a function's ``name`` and ``meta`` changed between two versions, beside what is computed."""
+    old, new = facts(before), facts(after)
+    told = {"name": (old["name"], new["name"]), "meta": (own_meta(old["meta"] or {}), own_meta(new["meta"] or {}))}
+    return {name: {"before": was, "after": now} for name, (was, now) in told.items() if was != now}

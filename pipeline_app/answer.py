@@ -67,6 +67,8 @@ class Reader:
         self.head = head
         self.function_id = function_id
         self.usage: Json | None = None
+        self.usage_apart = False
+        """Whether the pipe told of its usage in a chunk without choices, as clients get it who ask for it."""
         self.whole: Json | None = None
         """An object that was returned as the whole answer, as it was given."""
         self._finishes: dict[int, str] = {}
@@ -86,10 +88,10 @@ class Reader:
                 pieces += self._object(item)
         return pieces
 
-    def finish(self) -> list[Piece]:
-        """Returns the last chunks: one ending for each choice."""
+    def finish(self, usage: Json | None = None) -> list[Piece]:
+        """Returns the last chunks: one ending for each choice, the last of them with the usage, if it is given."""
         head = self.head
-        return [
+        chunks: list[Json] = [
             {
                 **wire.chunk(head.id, head.created, head.model, {}),
                 "choices": [
@@ -98,6 +100,9 @@ class Reader:
             }
             for index in sorted(self._seen or {0: False})
         ]
+        if usage is not None:
+            chunks[-1]["usage"] = usage
+        return list(chunks)
 
     def finish_reason(self, index: int = 0) -> str:
         """Returns the function's own ending of a choice, else what its shape says."""
@@ -128,7 +133,7 @@ class Reader:
             name: value for name, value in item.items() if name not in {"id", "object", "created", "model", "choices"}
         }
         if isinstance(rest.get("usage"), dict):
-            self.usage = rest.pop("usage")
+            self.usage, self.usage_apart = rest.pop("usage"), True
         if not rest:
             return []
         # Not a chunk: it travels in one, so that clients which look at choices can pass over it.
@@ -196,6 +201,8 @@ class Transcript:
         self._messages: dict[int, Json] = {}
         self._parts: dict[tuple[int, str], list[str]] = {}
         self._calls: dict[int, dict[int, Json]] = {}
+        self.logprobs: dict[int, Json] = {}
+        """What chunks said of the tokens of a choice, one after the other."""
         self.events: list[Json] = []
         self.extras: Json = {}
         self.usage: Json | None = None
@@ -222,6 +229,8 @@ class Transcript:
                     self._flow.append(value)
                 else:
                     self._merge(index, name, value)
+            if isinstance(choice.get("logprobs"), dict):
+                self._merge_logprobs(self.logprobs.setdefault(index, {}), choice["logprobs"])
         for name, value in chunk.items():
             if name not in {"id", "object", "created", "model", "choices", "usage"}:
                 self.extras[name] = value
@@ -239,6 +248,12 @@ class Transcript:
             message[name] = message[name] + value
         elif value is not None:
             message[name] = value
+
+    @staticmethod
+    def _merge_logprobs(whole: Json, more: Json) -> None:
+        for name, value in more.items():
+            old = whole.get(name)
+            whole[name] = old + value if isinstance(old, list) and isinstance(value, list) else value
 
     def _merge_call(self, index: int, call: Json) -> None:
         number = call.get("index")

@@ -85,6 +85,7 @@ class Backgrounds:
         except Exception:
             logger.exception("A background run failed in the server")
             story.end(encoder.error(RequestError("The server failed to go on; its log has the reason.", status=500)))
+            working.cancel()  # nobody takes what it says any more, for which it would wait
         await asyncio.wait({working, writing})
         record.abandon()
         if not working.cancelled():
@@ -97,5 +98,7 @@ class Backgrounds:
         if not runs:
             return
         stopping = [record.stop(self._runner(), "the server, which was shut down") for record in runs.values()]
-        await asyncio.gather(*stopping)
+        for outcome in await asyncio.gather(*stopping, return_exceptions=True):
+            if isinstance(outcome, Exception):  # the others are to be stopped, and the rest of the server too
+                logger.error("A background run could not be stopped", exc_info=outcome)
         await asyncio.wait(runs, timeout=CLOSE_SECONDS)

@@ -24,7 +24,6 @@ from pipeline_app.database import in_database
 logger = logging.getLogger(__name__)
 
 LOOK_SECONDS = 5.0
-RENEW_SECONDS = claims.LEASE.total_seconds() / 4
 BURY_SECONDS = 600.0
 AT_ONCE = 2
 """How many a process has taken up at a time: a server that starts again has more to do than this."""
@@ -68,9 +67,9 @@ class Builder:
 
     async def _look(self) -> None:
         now = time.monotonic()
-        if claims.held and now - self._renewed > RENEW_SECONDS:
+        if claims.held and now - self._renewed > claims.RENEW_SECONDS:
             self._renewed = now
-            await in_database(_renew, list(claims.held))
+            await in_database(claims.renew, list(claims.held))
         if now - self._buried > BURY_SECONDS:
             self._buried = now
             await in_database(Environment.objects.bury)
@@ -92,11 +91,6 @@ class Builder:
             logger.info("%s was not done before the server stopped; it is taken up again", found)
         except Exception:
             logger.exception("%s can't be built", found)
-
-
-def _renew(held: list[str]) -> None:
-    FunctionVersion.objects.renew(held)
-    Environment.objects.renew(held)
 
 
 def give_back() -> None:

@@ -12,7 +12,8 @@ from django.core.checks import CheckMessage
 from django.core.exceptions import ImproperlyConfigured
 
 from functions_app.policy import ISOLATION_LEVELS, is_enough
-from pipeline_app.runners import attestation, bubblewrap
+from functions_app.runtime import RequirementError
+from pipeline_app.runners import attestation, bubblewrap, environments
 from pipeline_app.runners.attestation import Attestation, LayerReport
 from pipeline_app.runners.layers import Layers
 
@@ -21,6 +22,7 @@ def register() -> None:
     """Registers the checks of this app."""
     checks.register(check_isolation_settings)
     checks.register(check_packages)
+    checks.register(check_base_packages, deploy=True)
     checks.register(check_isolation, checks.Tags.security, deploy=True)
 
 
@@ -59,7 +61,22 @@ def check_packages(app_configs: Any, **_: Any) -> list[CheckMessage]:
         texts.append(f"FUNCTIONS_WHEELS names {settings.FUNCTIONS_WHEELS}, which is no folder.")
     if not (0 < settings.FUNCTIONS_BUILD_SECONDS < math.inf and 0 < settings.FUNCTIONS_BUILD_MB < math.inf):
         texts.append("FUNCTIONS_BUILD_SECONDS and FUNCTIONS_BUILD_MB must be numbers above 0.")
+    if not 0 <= settings.FUNCTIONS_ENVIRONMENTS_MB < math.inf:
+        texts.append("FUNCTIONS_ENVIRONMENTS_MB must be a number above 0, or 0 for no limit.")
     return [checks.Error(text, id="pipeline.E005") for text in texts]
+
+
+def check_base_packages(app_configs: Any, **_: Any) -> list[CheckMessage]:
+    """``pipeline.W003``: what functions find installed is not there, as after an update of Python."""
+    try:
+        base = environments.base_packages()
+    except RequirementError as error:
+        return [checks.Warning(str(error), id="pipeline.W003")]
+    if base.is_built:
+        return []
+    message = f"The base packages of functions are not installed for {environments.python_tag()}."
+    hint = f"Run {environments.INSTALL_COMMAND}; else the server installs them when it has started."
+    return [checks.Warning(message, hint=hint, id="pipeline.W003")]
 
 
 def _is_list_of_names(value: object) -> bool:

@@ -193,7 +193,10 @@ class Dispatcher:
     async def stops(self) -> None:
         """Publishes that the server stops, when this is its last process, and waits for that to be heard; then gives
         back what this process had claimed."""
-        self._last = await asyncio.to_thread(self._roster.leave)
+        try:
+            self._last = await asyncio.to_thread(self._roster.leave)
+        except OSError:  # no descriptor left, no room: what else has to end ends all the same
+            logger.exception("Whether other processes serve can't be told")
         if self._last:
             await self._tell("system.shutdown.started")
             await self._drain()

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from pipeline_app.answer import Head
 from pipeline_app.context import adopt
 from pipeline_app.errors import FunctionError
 from pipeline_app.events import SKIPPED
@@ -88,15 +89,20 @@ class Chain:
                 context["metadata"] = adopt(context["metadata"], outcome.metadata)
         return body
 
-    async def stream(self, chunks: list[Json], context: Json, on_event: Callable[[Json], None]) -> list[Json]:
-        """Passes ready chunks through the ``stream`` hooks; returns those that no filter dropped."""
-        for entry in self.with_hook("stream"):
-            if not chunks:
+    async def stream(
+        self, pieces: list[Json | str], head: Head, context: Json, on_event: Callable[[Json], None]
+    ) -> list[Json | str]:
+        """Passes ready chunks, and texts of chunks, through the ``stream`` hooks; returns those no filter dropped."""
+        filters = self.with_hook("stream")
+        if filters:
+            context = {**context, "head": (head.id, head.created, head.model)}
+        for entry in filters:
+            if not pieces:
                 break
-            outcome = await self._call(entry, "stream", chunks, context, on_event, True)
+            outcome = await self._call(entry, "stream", pieces, context, on_event, True)
             if outcome is not None:
-                chunks = [chunk for chunk in outcome.value if chunk is not None]
-        return chunks
+                pieces = outcome.value if None not in outcome.value else [p for p in outcome.value if p is not None]
+        return pieces
 
     async def _call(
         self,

@@ -1,7 +1,8 @@
 """Word between server processes: an answer for a run that another process has, or to stop one.
 
-A letter is a row. A process looks for letters only while it has a run that one may be for: one that asks something,
-or that has gone on for a while. That a process is there at all it says every few seconds.
+A letter is a row. Every process looks for letters once a second, and more often while a run of its own asks something.
+One that has no such run says so on the letter: when all have, its sender need not wait any longer. That a process is
+there at all it says every few seconds.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
-from django.db import DatabaseError
+from django.db import Error
 
 from pipeline_app.asking import QuestionAnswered, QuestionClosed, QuestionNotFound
 from pipeline_app.database import in_database
@@ -28,7 +29,7 @@ logger = logging.getLogger(__name__)
 Json = dict[str, Any]
 
 LOOK_SECONDS = 1.0
-"""How often a process looks for letters, and how old a run is before it does."""
+"""How often a process looks for letters."""
 ASKED_SECONDS = 0.2
 """How often while a function waits for an answer; and how often a sender looks for the reply."""
 PRESENT_SECONDS = 5.0
@@ -53,6 +54,8 @@ class Mailbox:
     def __init__(self, runner: Callable[[], Runner]) -> None:
         self._runner = runner
         self._handling: set[asyncio.Task[None]] = set()
+        self._passed: set[int] | None = None
+        """The waiting letters that were passed by; None before the first look."""
         self.is_open = False
         """Whether this process is known to others, and looks for letters."""
 
@@ -67,10 +70,10 @@ class Mailbox:
                     if loop.time() - noted >= PRESENT_SECONDS:
                         await in_database(Presence.objects.note, this_process())
                         self.is_open, noted = True, loop.time()
-                    if self._is_asked() or (loop.time() - looked >= LOOK_SECONDS and self._has_runs()):
+                    if self._is_asked() or loop.time() - looked >= LOOK_SECONDS:
                         looked = loop.time()
                         await self._look()
-                except DatabaseError:
+                except Exception:  # it outlives whatever the database does: who says nothing is taken for gone
                     logger.exception("Letters of other processes can't be read; trying again in a moment")
                     await asyncio.sleep(LOOK_SECONDS)
                 await asyncio.sleep(ASKED_SECONDS)
@@ -84,28 +87,33 @@ class Mailbox:
     def _go() -> None:
         try:
             Presence.objects.filter(pk=this_process()).delete()
-        except DatabaseError:
+        except Error:
             pass  # it is taken for gone a little later
-
-    @staticmethod
-    def _has_runs() -> bool:
-        oldest = next(iter(running.values()), None)
-        return oldest is not None and oldest.age > LOOK_SECONDS
 
     @staticmethod
     def _is_asked() -> bool:
         return any(r.questions is not None and r.questions.waiting for r in list(running.values()))
 
     async def _look(self) -> None:
-        for letter in await in_database(Letter.objects.waiting):
+        waiting = await in_database(Letter.objects.waiting)
+        # Those of before its first look do not count on this process: their senders may not know of it.
+        passed = {letter.pk for letter in waiting} if self._passed is None else self._passed
+        self._passed = {letter.pk for letter in waiting if letter.pk in passed}
+        passing = []
+        for letter in waiting:
             person = _sender(letter)
             if not under_way(letter.run, may_stop, person):
+                if letter.pk not in passed:
+                    passing.append(letter.pk)
                 continue
             taken = await in_database(Letter.objects.take, letter)
             if taken is not None:
                 task = asyncio.create_task(self._handle(taken, person), name="letter")
                 self._handling.add(task)
                 task.add_done_callback(self._handling.discard)
+        if passing:
+            await in_database(Letter.objects.pass_by, passing)
+            self._passed.update(passing)
 
     async def _handle(self, letter: Letter, person: Person) -> None:
         try:
@@ -116,7 +124,13 @@ class Mailbox:
                 reply = {"id": letter.run}
         except RequestError as error:
             reply = {"error": error.code}
-        await in_database(Letter.objects.filter(pk=letter.pk).update, reply=reply)
+        except Exception:
+            logger.exception("A letter for run %s could not be followed", letter.run)
+            reply = {"error": "failed"}
+        try:
+            await in_database(Letter.objects.filter(pk=letter.pk).update, reply=reply)
+        except Exception:
+            logger.exception("Who sent a letter for run %s can't be told what became of it", letter.run)
 
 
 def _sender(letter: Letter) -> Person:
@@ -180,16 +194,19 @@ async def _send(letter: Letter, patience: float = TAKEN_SECONDS) -> Json | None:
         )
     _sending[letter.sender] += 1
     try:
-        if not await in_database(_post, letter):
+        others = await in_database(_post, letter)
+        if not others:
             return None
         loop = asyncio.get_running_loop()
         until = loop.time() + patience
         while True:
             await asyncio.sleep(ASKED_SECONDS)
-            taken, reply = await in_database(_state, letter)
+            taken, reply, passed = await in_database(_state, letter)
             if reply is not None:
                 break
-            if not taken and loop.time() > until:
+            # The row of a run that asks tells whether it goes on, a moment late: an answer waits until it is true.
+            nobody = passed >= others and letter.kind == Letter.Kind.STOP
+            if not taken and (nobody or loop.time() > until):
                 # It may be taken this very moment: then its reply is waited for.
                 if await in_database(Letter.objects.take, letter) is not None:
                     break
@@ -204,14 +221,15 @@ async def _send(letter: Letter, patience: float = TAKEN_SECONDS) -> Json | None:
             del _sending[letter.sender]
 
 
-def _post(letter: Letter) -> bool:
-    """Sends a letter off; False when there is no other process to take it."""
+def _post(letter: Letter) -> int:
+    """Sends a letter off; returns how many processes look at it, or 0 when there is no other to take it."""
     if not Presence.objects.alive().exclude(pk=this_process()).exists():
-        return False
+        return 0
     letter.save(force_insert=True)
-    return True
+    # Counted afterwards: who comes later finds the letter at its first look, which it does not count.
+    return Presence.objects.alive().count()
 
 
-def _state(letter: Letter) -> tuple[Any, Json | None]:
-    row = Letter.objects.filter(pk=letter.pk).values_list("taken_at", "reply").first()
-    return row or (None, None)
+def _state(letter: Letter) -> tuple[Any, Json | None, int]:
+    row = Letter.objects.filter(pk=letter.pk).values_list("taken_at", "reply", "passed").first()
+    return row or (None, None, 0)

@@ -8,6 +8,7 @@ from functions_app import lock
 from functions_app.models import Environment, FunctionVersion
 from functions_app.models.environment import requirement_key
 from functions_app.runtime import Packed, RequirementError
+from pipeline_app.clearing import make_room
 from pipeline_app.runners import environments
 from pipeline_app.runners.environments import INSTALL_COMMAND, Resolved
 from pipeline_app.runners.environments.locks import check_allowed, digest_of, kind_of, packages_of
@@ -94,6 +95,8 @@ def install(resolved: Resolved, say: Say = silent, *, wheels: Path | None = None
     if row is not None and row.state != Environment.State.READY:
         row.begin()  # so that nobody removes its folder while it is built
     try:
+        if not environments.path_of(resolved.digest).is_dir():
+            make_room()
         environments.build(resolved, say, wheels=wheels)
     except RequirementError as error:
         if row is not None:

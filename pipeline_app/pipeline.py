@@ -30,16 +30,29 @@ _outlets: set[asyncio.Task[Any]] = set()
 
 
 class Chat:
-    """One request for a chat completion, from its body to its answer. Use it once."""
+    """One request for a chat completion, from its body to its answer. Use it once.
 
-    def __init__(self, runner: Runner, catalog: Catalog, functions: Functions, caller: Caller, body: Json) -> None:
+    ``record`` is given where it is part of another request; ``filtered`` says whether filters see it.
+    """
+
+    def __init__(
+        self,
+        runner: Runner,
+        catalog: Catalog,
+        functions: Functions,
+        caller: Caller,
+        body: Json,
+        *,
+        record: Record | None = None,
+        filtered: bool = True,
+    ) -> None:
         self.runner = runner
         self.catalog = catalog
         self.functions = functions
         self.caller = caller
         self.body = body
         self.target = find(functions, caller.person, body["model"])
-        self.record = Record(caller.person, caller.request_id, "chat", body["model"])
+        self.record = record or Record(caller.person, caller.request_id, "chat", body["model"])
         self.head = Head(body["model"])
         self.reader = Reader(self.head, self.target.pipe.id)
         self.transcript = Transcript()
@@ -48,24 +61,33 @@ class Chat:
         self.model = model
         agent = next((value for name, value in caller.http.get("headers", ()) if name == "user-agent"), "")
         self.context = context_of(caller, metadata_of(body, caller.person, model, agent), model)
-        entries = chain(functions, self.target.preset, caller.person, body["model"], body.get("filter_ids"))
+        asked = body.get("filter_ids")
+        entries = chain(functions, self.target.preset, caller.person, body["model"], asked) if filtered else []
         self.filters = Chain(runner, entries, caller.person, self.record)
         self._pipe_began = False
         self._outlet: asyncio.Task[list[Json]] | None = None
 
     # --- the two ways to be answered -----------------------------------------------------------
 
-    async def complete(self) -> Json:
-        """Returns the answer as one completion. Raises ``RequestError``."""
+    async def complete(self, tell: Callable[[Event], object] | None = None) -> Json:
+        """Returns the answer as one completion; ``tell`` hears of events as they come. Raises ``RequestError``."""
 
         async def keep(pieces: list[Piece]) -> None:
             self.transcript.add(pieces)
+            if tell is not None:
+                for piece in pieces:
+                    if isinstance(piece, Event):
+                        tell(piece)
+
+        def note(event: Json) -> None:
+            self.transcript.add([Event(event)])
+            if tell is not None:
+                tell(Event(event))
 
         async def answer() -> Json:
-            body = await self._enter(lambda event: self.transcript.add([Event(event)]))
+            body = await self._enter(note)
             await self._pipe(body, keep)
-            messages = await self._leave(lambda event: self.transcript.add([Event(event)]))
-            return self._completion(messages)
+            return self._completion(await self._leave(note))
 
         completion: Json = await self._recorded(answer)
         return completion
@@ -95,7 +117,7 @@ class Chat:
         async def answer() -> None:
             body = await self._enter(tell)
             await self._pipe(body, pass_on)
-            await pass_on(self.reader.finish())
+            await pass_on(self.reader.finish(None if self._usage_comes_apart else self.reader.usage))
             messages = await self._leave(tell)
             await channel.send(self._ending(messages, held))
             if self.record.background:
@@ -186,20 +208,16 @@ class Chat:
     async def _through_stream_filters(self, pieces: list[Piece], tell: Callable[[Json], None]) -> list[Piece]:
         if not self.filters.with_hook("stream"):
             return pieces
-        head = self.head
         passed: list[Piece] = []
-        ready: list[Json] = []
+        ready: list[Piece] = []
         for piece in pieces:
             if isinstance(piece, Event):
-                passed += await self.filters.stream(ready, self.context, tell)
+                passed += await self.filters.stream(ready, self.head, self.context, tell)
                 passed.append(piece)
                 ready = []
-            elif isinstance(piece, str):
-                ready.append(wire.chunk(head.id, head.created, head.model, {"content": piece}))
             else:
                 ready.append(piece)
-        passed += await self.filters.stream(ready, self.context, tell)
-        return passed
+        return passed + await self.filters.stream(ready, self.head, self.context, tell)
 
     async def _leave(self, tell: Callable[[Json], None]) -> list[Json] | None:
         """Runs the outlet filters for each choice; returns the messages they left, None when there are none.
@@ -303,7 +321,7 @@ class Chat:
             answer["object"] = "chat.completion"
             answer["choices"] = [
                 {
-                    "logprobs": None,
+                    "logprobs": None if changed else transcript.logprobs.get(index),
                     **(given[n] if n < len(given) and isinstance(given[n], dict) else {}),
                     "index": index,
                     "message": finals[n],
@@ -333,16 +351,21 @@ class Chat:
                 said = wire.chunk(head.id, head.created, head.model, delta_of(final))
                 said["choices"][0]["index"] = index
                 pieces.append(said)
-            pieces += self.reader.finish()
+            pieces += self.reader.finish(None if self._usage_comes_apart else self.reader.usage)
         elif held is not None:
             pieces = held
         usage = self.reader.usage or self.transcript.usage or (self._estimate() if self.usage_wanted else None)
-        if usage is not None:
+        if usage is not None and self._usage_comes_apart:
             pieces.append({**wire.chunk(head.id, head.created, head.model, {}), "choices": [], "usage": usage})
         if held is None and changed and messages is not None:
             told = [{"id": self.context["metadata"]["message_id"], **message} for message in messages]
             pieces.append(Event({"type": OUTLET, "data": {"messages": told}}))
         return pieces
+
+    @property
+    def _usage_comes_apart(self) -> bool:
+        """Whether usage is a chunk of its own, without choices: clients that did not ask look for choices in each."""
+        return self.usage_wanted or self.reader.usage_apart or self.reader.usage is None
 
     def _estimate(self) -> Json:
         text = "".join(wire.text_of(self.transcript.message(i)["content"] or "") for i in self.transcript.indexes)

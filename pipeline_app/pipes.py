@@ -290,7 +290,14 @@ def described(functions: Functions, model: Json, pipe: Entry | None, preset: Pre
         if f.toggle and (f.is_global or f.id in attached)
     ]
     entry["actions"] = [button for action in actions_of(functions, preset) for button in buttons(action)]
+    entry["tags"] = _tags(preset.meta.get("tags")) if preset is not None else []
     return entry
+
+
+def _tags(given: Any) -> list[Json]:
+    """Returns the tags of a preset's ``meta``, which holds names or objects with one."""
+    names = [tag.get("name") if isinstance(tag, dict) else tag for tag in given] if isinstance(given, list) else []
+    return [{"name": name} for name in names if isinstance(name, str) and name]
 
 
 def actions_of(functions: Functions, preset: Preset | None) -> list[Entry]:

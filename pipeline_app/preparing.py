@@ -7,11 +7,12 @@ and it keeps what went wrong until somebody asks for the set again.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 
 from functions_app.models import Environment, FunctionVersion
 from functions_app.runtime import RequirementError, ShuttingDown
+from pipeline_app.clearing import make_room
 from pipeline_app.runners import environments
 from pipeline_app.runners.environments import Resolved
 from pipeline_app.runners.environments.locks import check_allowed
@@ -82,6 +83,8 @@ class Attempt:
         if not there and row.state != row.State.BUILDING:
             row.begin()
         with self._kept():
+            if not there:
+                make_room()
             environments.build(resolved, self.say)
             size = row.size if there and row.size else environments.size_of(resolved.digest)
         self.flush()
@@ -109,17 +112,20 @@ class Attempt:
             raise
 
 
-def prepare(version: FunctionVersion) -> Environment | None:
+def prepare(version: FunctionVersion, before: Callable[[], None] | None = None) -> Environment | None:
     """Makes the packages of a version, saved or not, available; returns their set, None when it needs none of its own.
 
-    What was locked once is not resolved again. The version is linked to the set as soon as that has a record. Raises
-    ``RequirementError``, and ``ShuttingDown`` when the server stops.
+    What was locked once is not resolved again. The version is linked to the set as soon as that has a record.
+    ``before`` is called where something is to be resolved or built, before that. Raises ``RequirementError``, and
+    ``ShuttingDown`` when the server stops.
     """
     requirements = version.requirements
     if not requirements:
         return None
     python, base = environments.python_tag(), environments.ground_digest()
     row = Environment.objects.wanted_by(version, requirements, python, base)
+    if before is not None and not (row is not None and is_there(row)):
+        before()
     if row is not None:
         version.link(row)
     return _made(Attempt(version, requirements, row), row)

@@ -33,12 +33,14 @@ class Roster:
         """Takes part no more; returns whether nobody is left."""
         if self._held is None:
             return False
-        with self._alone():
-            last = _try(self._held, fcntl.LOCK_EX)
-            fcntl.flock(self._held, fcntl.LOCK_UN)
-            os.close(self._held)
-            self._held = None
-            return last
+        held, self._held = self._held, None
+        try:
+            with self._alone():
+                last = _try(held, fcntl.LOCK_EX)
+                fcntl.flock(held, fcntl.LOCK_UN)
+                return last
+        finally:
+            os.close(held)
 
     @contextmanager
     def _alone(self) -> Iterator[None]:

@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any
 
 from django.conf import settings
-from django.db import DatabaseError, transaction
+from django.db import transaction
 from django.utils import timezone
 
 from functions_app.fields import storable
@@ -134,6 +134,7 @@ class Record:
         """Notes that a call begins. Raises ``RunStopped`` when the run was stopped before."""
         if self.stopping:
             raise RunStopped(str(self.id), self.stopped)
+        task.record = self
         self._calls.add(task.id)
 
     def done(self, task: Task) -> None:
@@ -344,16 +345,16 @@ class RunLog:
             try:
                 with transaction.atomic():
                     fresh = [record.row(wall_ms) for record, wall_ms in waiting if not record.written]
-                    Run.objects.bulk_create(fresh, batch_size=500)
-                    Run.objects.finish([record.row(wall_ms) for record, wall_ms in waiting if record.written])
+                    Run.objects.put(fresh, [record.row(wall_ms) for record, wall_ms in waiting if record.written])
                     publish(record.news for record, _ in waiting if record.news is not None)
                     Usage.objects.put(sums)
                     for key_id, when in used.items():
                         moment = datetime.fromtimestamp(when, tz=timezone.get_default_timezone())
                         ApiKey.objects.filter(pk=key_id).update(last_used_at=moment)
-            except DatabaseError:
+            except BaseException:
                 with self._lock:
                     self._waiting[:0] = waiting
+                    self._used = {**used, **self._used}
                 raise
             with self._lock:
                 self._tally.written(sums)

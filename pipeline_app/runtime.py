@@ -34,6 +34,7 @@ from pipeline_app import leaving, packing, preparing, publishing, upkeep
 from pipeline_app.background import Backgrounds
 from pipeline_app.building import Builder, give_back
 from pipeline_app.codes import code_in
+from pipeline_app.completions import Completions
 from pipeline_app.database import in_database
 from pipeline_app.dispatch import Dispatcher
 from pipeline_app.hostcalls import HostCalls
@@ -177,7 +178,10 @@ class Engine:
             await asyncio.wait({deliveries})
             await dispatcher.stops()
             if self._runner is not None:
-                await self._runner.close()
+                try:
+                    await self._runner.close()
+                except Exception:  # what is still to be written is written all the same
+                    logger.exception("The runner can't be closed in good order")
             await self._give_back()
             if _noting:
                 await asyncio.wait(_noting)
@@ -210,15 +214,16 @@ engine = Engine()
 def _runner() -> Runner:
     """Returns the runner that the settings name."""
     made: Runner
+    host_calls = HostCalls(Completions(lambda: engine.runner, engine.catalog))
     if settings.FUNCTIONS_RUNNER == "process":
         made = import_string(RUNNERS["process"])(
-            host_calls=HostCalls(),
+            host_calls=host_calls,
             on_trip=_note_trip,
             idle_seconds=settings.FUNCTIONS_WORKER_IDLE,
             memory_mb=settings.FUNCTIONS_WORKER_MEMORY_MB,
         )
     else:
-        made = import_string(RUNNERS[settings.FUNCTIONS_RUNNER])(host_calls=HostCalls())
+        made = import_string(RUNNERS[settings.FUNCTIONS_RUNNER])(host_calls=host_calls)
     return made
 
 
@@ -270,7 +275,9 @@ class ServerRuntime:
     """Answers the data app's questions (``functions_app.runtime.Runtime``) with this process's runner."""
 
     def prepare(self, version: FunctionVersion) -> Environment | None:
-        return preparing.prepare(version)
+        from pipeline_app.checking.text import check_text
+
+        return preparing.prepare(version, lambda: _verdict(check_text(engine.runner, code_of(version, "check"))))
 
     def publish(self, version: FunctionVersion, **along: Any) -> bool | None:
         if not engine.serves:

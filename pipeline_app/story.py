@@ -10,8 +10,6 @@ import logging
 import uuid
 from collections.abc import AsyncIterator, Callable
 
-from django.db import DatabaseError
-
 from pipeline_app import wire
 from pipeline_app.database import in_database
 from pipeline_app.models import Run, RunEvent
@@ -116,7 +114,7 @@ class Story:
             try:
                 await in_database(self._write)
                 self._forget()
-            except DatabaseError:
+            except Exception:  # it outlives whatever the database does
                 logger.exception("Frames of run %s can't be written; trying again in a moment", self.run_id)
                 await asyncio.sleep(AGAIN_SECONDS)
         told.pop(self.run_id, None)

@@ -9,27 +9,23 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import shutil
 import sys
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from datetime import datetime, timedelta
-from functools import partial
 from pathlib import Path
 
 from django.conf import settings
-from django.db.models import ProtectedError, QuerySet
-from django.utils import timezone
+from django.db.models import QuerySet
 
 from functions_app import generation
 from functions_app.fields import UndecryptableValves
 from functions_app.models import Environment, FunctionVersion
 from functions_app.runtime import InvalidValves, LoadError, RequirementError, ShuttingDown
 from pipeline_app import packing, preparing
+from pipeline_app.clearing import clean
 from pipeline_app.database import in_database
 from pipeline_app.runners import environments
-from pipeline_app.runners.environments import folders
 
 if sys.platform != "win32":
     import fcntl
@@ -44,6 +40,8 @@ FAILURES = (RequirementError, LoadError, InvalidValves, UndecryptableValves)
 
 given_up: set[uuid.UUID] = set()
 """Versions whose packages this process could not get: it tries once, and then waits for somebody to ask for them."""
+no_base = ""
+"""Why it could not get the base packages, the same way."""
 
 
 async def keep() -> None:
@@ -63,6 +61,7 @@ def attend() -> None:
     with _alone() as mine:
         if not mine:
             return
+        lay_ground()
         for version in missing():
             if version.pk in given_up:
                 continue
@@ -75,6 +74,35 @@ def attend() -> None:
         use()
         for path in clean():
             logger.info("Removed %s, which nobody used for %g days", path, settings.FUNCTIONS_ENVIRONMENT_DAYS)
+
+
+def lay_ground() -> None:
+    """Builds the base packages where they are missing, as after an update of Python."""
+    global no_base
+    if no_base or environments.base_path() is not None:
+        return
+    logger.warning("The base packages of functions are not installed for this Python; installing them now")
+    try:
+        path = environments.build_base()
+    except RequirementError as error:
+        if error.code == "stopped":
+            raise ShuttingDown(str(error)) from error
+        no_base = str(error)
+        logger.error("Functions run without the base packages. %s", error)
+        return
+    # Whatever was loaded without them is loaded again.
+    generation.start_afresh()
+    logger.warning("The base packages of functions are installed in %s", path)
+
+
+def base_trouble() -> str:
+    """Returns what is wrong with the base packages on this machine, and what to do; empty when nothing is."""
+    if environments.base_path() is not None:
+        return ""
+    return no_base or (
+        "The base packages of functions are not installed for this Python. A server that has just started does that by "
+        f"itself and may be at it; otherwise run {environments.INSTALL_COMMAND}."
+    )
 
 
 # --- What serves ---------------------------------------------------------------------------------
@@ -131,60 +159,6 @@ def use() -> None:
 
 def _digests() -> set[str]:
     return set(serving().exclude(environment=None).values_list("environment__digest", flat=True))
-
-
-# --- What nobody uses ----------------------------------------------------------------------------
-
-
-def clean(days: float | None = None) -> list[Path]:
-    """Removes sets that nobody used for so many days, and what killed builds left; returns the folders that went.
-
-    A folder that another installation uses has been touched by it, and stays. 0 days keep everything.
-    """
-    environments.sweep()
-    days = settings.FUNCTIONS_ENVIRONMENT_DAYS if days is None else days
-    if not days:
-        return []
-    before = timezone.now() - timedelta(days=days)
-    gone = []
-    for row in Environment.objects.unused(before):
-        if preparing.is_there(row) and environments.remove(row.digest, partial(_is_unused, row.digest, before)):
-            gone.append(environments.path_of(row.digest))
-        if row.size and not preparing.is_there(row):
-            Environment.objects.filter(pk=row.pk).unused(before).update(size=0)
-    for row in Environment.objects.needless(before):
-        with suppress(ProtectedError):  # a version has just come to it
-            row.delete()
-    # What no row tells of: of a database that is gone, or of another machine's.
-    for path in _old("set-*", before):
-        digest = path.name.removeprefix("set-")
-        if environments.remove(digest, partial(_is_unused, digest, before)):
-            gone.append(path)
-    current = environments.base_packages().path
-    for path in _old("base-*", before):
-        if path != current and folders.remove(path, partial(_is_old, path, before)):
-            gone.append(path)
-    for path in _old(".bundle.*", timezone.now() - timedelta(days=1)):
-        shutil.rmtree(path, ignore_errors=True)
-    return gone
-
-
-def _is_unused(digest: str, before: datetime) -> bool:
-    """Whether a set may go: nobody here needs it, and nobody anywhere has touched its folder."""
-    rows = Environment.objects.filter(digest=digest)
-    path = environments.path_of(digest)
-    return _is_old(path, before) and rows.count() == rows.unused(before).count()
-
-
-def _old(pattern: str, before: datetime) -> list[Path]:
-    return [path for path in sorted(settings.FUNCTIONS_ENVIRONMENTS.glob(pattern)) if _is_old(path, before)]
-
-
-def _is_old(path: Path, before: datetime) -> bool:
-    try:
-        return path.stat().st_mtime < before.timestamp()
-    except OSError:
-        return False
 
 
 @contextmanager

@@ -10,6 +10,7 @@ import os
 import shutil
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
@@ -17,10 +18,14 @@ import pytest
 from asgiref.sync import async_to_sync
 from django.test import Client
 
+from functions_app.models import claims
 from functions_app.runtime import RequirementError
 from pipeline_app.runners import environments
 from tests.provider import Provider
-from tests.servers import Server, migrated_database
+from tests.servers import Server, manage, migrated_database
+from tests.wheels import make_wheel, packed_again
+
+pytest_plugins = ["tests.stuck"]
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -31,6 +36,39 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     wanted = pyfuncitem._fixtureinfo.argnames
     async_to_sync(pyfuncitem.obj)(**{name: pyfuncitem.funcargs[name] for name in wanted})
     return True
+
+
+LONG = (
+    "tests/functions_app/management/test_killed.py",
+    "tests/functions_app/test_signin.py",
+    "tests/hostile/",
+    "tests/load/",
+    "tests/pipeline_app/api/functions/test_publishing.py",
+    "tests/pipeline_app/api/test_asking.py",
+    "tests/pipeline_app/api/test_background.py",
+    "tests/pipeline_app/management/test_quickstart.py",
+    "tests/pipeline_app/runners/environments/test_store.py",
+    "tests/pipeline_app/runners/test_outside.py",
+    "tests/pipeline_app/runners/test_process.py",
+    "tests/pipeline_app/runners/test_sandboxed_server.py",
+    "tests/pipeline_app/runners/test_serving.py",
+    "tests/pipeline_app/test_dispatch.py",
+    "tests/test_openapi.py",
+)
+"""Where the tests are that take longest: they come first, so that no process works on one when the others are done."""
+BESIDE = "tests/hostile/test_cases.py"
+"""Tests that only look at what is run beside the others: they come last, when that is over."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Puts what takes long first and what is run beside last; the others stay in their order."""
+
+    def turn(item: pytest.Item) -> int:
+        if item.nodeid.startswith(BESIDE):
+            return 3
+        return 1 if item.nodeid.startswith(LONG) else 2
+
+    items.sort(key=turn)
 
 
 # --- People -------------------------------------------------------------------------------------------
@@ -111,6 +149,31 @@ def base_packages() -> Path:
     return path
 
 
+# What a function with valves cannot do without.
+PYDANTIC = ("pydantic", "pydantic_core", "annotated_types", "typing_extensions", "typing_inspection")
+
+
+@pytest.fixture(scope="session")
+def stock(tmp_path_factory, base_packages) -> Path:
+    """A folder of wheels from which sets in place of the base packages can be made: pydantic as it is installed, and
+    the other base packages by name alone."""
+    folder = tmp_path_factory.mktemp("stock")
+    for name in PYDANTIC:
+        packed_again(base_packages, name, folder)
+    for name, version in environments.base_packages().pins.items():
+        if name.replace("-", "_") not in PYDANTIC:
+            make_wheel(folder, name.replace("-", "_"), version)
+    return folder
+
+
+@pytest.fixture
+def samples_can_be_had(stock, wheels) -> None:
+    """Puts in place of the index what the functions of ``samples`` ask for."""
+    for wheel in stock.iterdir():
+        os.link(wheel, wheels / wheel.name)
+    make_wheel(wheels, "markdown", "3.7")
+
+
 @pytest.fixture
 def wheels(tmp_path, settings, monkeypatch) -> Iterator[Path]:
     """An empty folder of wheels in place of the index; the sets that are built during the test are removed after it."""
@@ -124,6 +187,12 @@ def wheels(tmp_path, settings, monkeypatch) -> Iterator[Path]:
         if path.name.startswith("set-"):
             shutil.rmtree(path)
             path.with_name(f".{path.name}.lock").unlink(missing_ok=True)
+
+
+@pytest.fixture(autouse=True)
+def nobody_renews(monkeypatch) -> None:
+    """What a test publishes is published long before a claim ends; renewing it would meet the test's own transaction."""
+    monkeypatch.setattr(claims, "renewing", True)
 
 
 # --- Real servers -------------------------------------------------------------------------------------
@@ -172,26 +241,48 @@ def provider(tmp_path) -> Iterator[Provider]:
 # --- Real PostgreSQL and Redis, where they answer --------------------------------------------------------
 
 
-@pytest.fixture
-def postgres_url() -> Iterator[str]:
-    """The URL of an empty PostgreSQL database, dropped after the test; skips where no server answers."""
+@contextmanager
+def postgres_database(template: str | None = None) -> Iterator[str]:
+    """Gives the URL of a new PostgreSQL database, a copy of the template's or an empty one, and drops it afterwards."""
     import psycopg
     from psycopg import sql
 
     admin = os.environ.get("TEST_POSTGRES_URL", "postgres://postgres@127.0.0.1:5432/postgres")
-    try:
-        connection = psycopg.connect(admin, autocommit=True, connect_timeout=3)
-    except psycopg.OperationalError:
-        pytest.skip("no PostgreSQL answers on 127.0.0.1:5432 (or at TEST_POSTGRES_URL)")
     name = f"webui_functions_{uuid.uuid4().hex[:12]}"
-    with connection:
-        connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
-    connection = psycopg.connect(admin, autocommit=True, connect_timeout=3)
+    create = sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name))
+    if template is not None:
+        create += sql.SQL(" TEMPLATE {}").format(sql.Identifier(urlsplit(template).path.strip("/")))
+    with psycopg.connect(admin, autocommit=True, connect_timeout=3) as connection:
+        connection.execute(create)
     try:
         yield urlunsplit(urlsplit(admin)._replace(path=f"/{name}"))
     finally:
-        connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
-        connection.close()
+        with psycopg.connect(admin, autocommit=True, connect_timeout=30) as connection:
+            connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+@pytest.fixture(scope="session")
+def empty_postgres(tmp_path_factory) -> Iterator[str | None]:
+    """The URL of a migrated PostgreSQL database without rows, made once, to be copied; None where no server answers."""
+    import psycopg
+
+    with ExitStack() as stack:
+        try:
+            url = stack.enter_context(postgres_database())
+        except psycopg.OperationalError:
+            yield None
+            return
+        manage(tmp_path_factory.mktemp("postgres"), "migrate", "--verbosity", "0", DATABASE_URL=url)
+        yield url
+
+
+@pytest.fixture
+def postgres_url(empty_postgres) -> Iterator[str]:
+    """The URL of a migrated PostgreSQL database without rows, dropped after the test; skips where no server answers."""
+    if empty_postgres is None:
+        pytest.skip("no PostgreSQL answers on 127.0.0.1:5432 (or at TEST_POSTGRES_URL)")
+    with postgres_database(empty_postgres) as url:
+        yield url
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 ``python -m tests.provider PORT FOLDER`` serves on loopback. Everybody who comes is signed in at once, as the person in
 ``FOLDER/person.json``; ``FOLDER/rules.json`` says how it behaves: ``{"expires_in", "refuse_refresh", "down", "nonce",
-"userinfo_sub", "cancel", "slow"}``. What the token endpoint was asked is in ``FOLDER/asked.jsonl``.
+"userinfo_sub", "no_userinfo", "cancel", "slow"}``. What the token endpoint was asked is in ``FOLDER/asked.jsonl``.
 """
 
 from __future__ import annotations
@@ -106,12 +106,13 @@ class _Handler(BaseHTTPRequestHandler):
         if self.rules.get("down"):
             self.answer({}, 503)
         elif url.path == "/.well-known/openid-configuration":
+            userinfo = {} if self.rules.get("no_userinfo") else {"userinfo_endpoint": f"{self.issuer}/userinfo"}
             self.answer(
                 {
                     "issuer": self.issuer,
                     "authorization_endpoint": f"{self.issuer}/authorize",
                     "token_endpoint": f"{self.issuer}/token",
-                    "userinfo_endpoint": f"{self.issuer}/userinfo",
+                    **userinfo,
                     "jwks_uri": f"{self.issuer}/jwks",
                     "response_types_supported": ["code"],
                     "token_endpoint_auth_methods_supported": ["client_secret_post"],
@@ -122,7 +123,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.authorize(query)
         elif url.path == "/jwks":
             self.answer({"keys": [self.jwk()]})
-        elif url.path == "/userinfo":
+        elif url.path == "/userinfo" and not self.rules.get("no_userinfo"):
             person = self.access.get(self.headers.get("Authorization", "").removeprefix("Bearer "))
             claims = {**person, "sub": self.rules.get("userinfo_sub", person["sub"])} if person else {}
             self.answer(claims, 200 if person else 401)
@@ -194,6 +195,8 @@ class _Handler(BaseHTTPRequestHandler):
         claims = {"iss": self.issuer, "aud": CLIENT_ID, "sub": person["sub"], "iat": now, "exp": now + 600}
         if nonce:
             claims["nonce"] = nonce
+        if self.rules.get("no_userinfo"):
+            claims |= person
         id_token = jwt.encode(claims, self.key, algorithm="RS256", headers={"kid": "one"})
         return {
             "access_token": access,

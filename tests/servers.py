@@ -64,7 +64,10 @@ def free_port() -> int:
 
 
 class Server:
-    """One running server. ``url`` has no trailing slash; ``log`` is everything it has written so far."""
+    """One running server. ``url`` has no trailing slash; ``log`` is everything it has written so far.
+
+    Without a ``DATABASE_URL``, which names a migrated database, it has a copy of the empty SQLite file.
+    """
 
     def __init__(self, data_dir: Path, empty_database: Path, *, workers: int = 1, environment: dict[str, str]) -> None:
         self.data_dir = data_dir
@@ -75,9 +78,7 @@ class Server:
         self.process: subprocess.Popen[bytes] | None = None
         self._log = data_dir / f"server-{self.port}.log"
         data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if "DATABASE_URL" in environment:
-            self.manage("migrate", "--verbosity", "0")
-        elif not (data_dir / "db.sqlite3").exists():
+        if "DATABASE_URL" not in environment and not (data_dir / "db.sqlite3").exists():
             shutil.copy(empty_database, data_dir / "db.sqlite3")
 
     @property

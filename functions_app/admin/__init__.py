@@ -7,6 +7,7 @@ from django.contrib import admin
 from functions_app.admin.environment import EnvironmentAdmin
 from functions_app.admin.file import FileAdmin
 from functions_app.admin.function import FunctionAdmin
+from functions_app.admin.memory import MemoryAdmin
 from functions_app.admin.model import ModelAdmin
 from functions_app.admin.outbox import OutboxEventAdmin
 from functions_app.admin.signin import register as register_signin
@@ -17,6 +18,7 @@ __all__ = [
     "EnvironmentAdmin",
     "FileAdmin",
     "FunctionAdmin",
+    "MemoryAdmin",
     "ModelAdmin",
     "OutboxEventAdmin",
     "UserAdmin",

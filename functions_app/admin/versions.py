@@ -14,6 +14,7 @@ from functions_app.admin import pages
 from functions_app.models import Function, FunctionVersion
 from functions_app.models.environment import last_line
 from functions_app.runtime import get_runtime
+from functions_app.wire import facts
 
 if TYPE_CHECKING:
     from functions_app.admin.function import FunctionAdmin
@@ -77,7 +78,8 @@ def publish(admin: FunctionAdmin, request: HttpRequest, version: FunctionVersion
 
     What takes longer than a moment goes on by itself.
     """
-    published = get_runtime().publish(version)
+    # One that served before gets back the name that it served under.
+    published = get_runtime().publish(version, **(facts(version) if version.state == version.State.RETIRED else {}))
     function = version.function
     if published is None:
         admin.log_change(request, function, f"Began to publish version {version.number}.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from django.db import IntegrityError, transaction
 from django.utils import timezone
@@ -65,19 +66,20 @@ def _write(change: Change, row: Function | None, plan: Plan, by: User | None) ->
         row.owner = by
         row.save()
     assert row is not None
+    facts = {"name": row.name, "meta": row.meta}
     if change.action == Action.UPDATE and change.fields:
         for name, value in change.fields.items():
             setattr(row, name, value)
         row.save(update_fields=[*change.fields, "updated_at"])
     if change.version is not None:
-        _write_version(change, row, plan, by)
+        _write_version(change, row, plan, by, facts)
     if change.valves is not None:
         valves = change.stored_valves or Valves(function=row)
         valves.values, valves.changed_by = change.valves, by
         valves.save()
 
 
-def _write_version(change: Change, row: Function, plan: Plan, by: User | None) -> None:
+def _write_version(change: Change, row: Function, plan: Plan, by: User | None, facts: dict[str, Any]) -> None:
     version, manifest = change.version, change.manifest
     assert version is not None and manifest is not None
     version.function = row
@@ -85,7 +87,7 @@ def _write_version(change: Change, row: Function, plan: Plan, by: User | None) -
         version.author, version.note = by, "Imported"
         version.save()
     if plan.terms.serve:
-        version.take_over(row, manifest, timezone.now())
+        version.take_over(row, manifest, timezone.now(), facts)
     elif row.live_id is None:
         row.kind = manifest["kind"]
         row.save(update_fields=["kind", "updated_at"])

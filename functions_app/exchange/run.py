@@ -43,7 +43,7 @@ class Steps:
         """A function is about to be tried."""
 
     def checked(self, plan: Plan) -> None:
-        """All of the plan was tried."""
+        """All of the plan was tried, and it is about to be written."""
 
     def written(self, id: str) -> None:
         """A function was written, in a transaction that goes on."""
@@ -73,11 +73,11 @@ def carry_out(
             raise NotAllowed(_lacking(lacking))
         steps.drawn(plan)
         check(plan, steps.checking)
-        steps.checked(plan)
         if only_plan:
             return plan
         if plan.problems and not partial:
             raise Refused(plan)
+        steps.checked(plan)
         try:
             apply(plan, by, steps.written)
         except Overtaken as error:

@@ -6,6 +6,7 @@ from functions_app.models.environment import Environment
 from functions_app.models.file import File
 from functions_app.models.function import Function
 from functions_app.models.generation import Generation
+from functions_app.models.memory import Memory
 from functions_app.models.model import Model
 from functions_app.models.oauth import OAuthToken
 from functions_app.models.outbox import OutboxEvent
@@ -21,6 +22,7 @@ __all__ = [
     "Function",
     "FunctionVersion",
     "Generation",
+    "Memory",
     "Model",
     "OAuthToken",
     "OutboxEvent",

@@ -1,28 +1,34 @@
 """Work that is written down before it is done, so that another process can do it when the first one dies.
 
 A row in the state *building* has a claim: who is at it, and until when that holds. Whoever does the work renews the
-claim; one that has run out, or was given back, may be taken by any server process, and only one gets it.
+claim; one that has run out, or was given back, may be taken by any server process, and only one gets it. A server
+renews on its loop; any other process, such as a command, on a thread that is there while it holds a claim.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 import secrets
 import socket
+import threading
+import time
 from collections.abc import Iterable
 from datetime import timedelta
 from typing import Any, Self
 
-from django.db import models
+from django.apps import apps
+from django.db import connections, models
 from django.db.models import F, Q
 from django.db.models.functions import Now
 
 from functions_app.models.base import M_co, WatchedQuerySet
 
+logger = logging.getLogger(__name__)
+
 LEASE = timedelta(seconds=30)
-"""How long a claim holds that is renewed."""
-ALONE = timedelta(minutes=30)
-"""How long one holds that nobody renews: a command has no loop beside its work, and is given time for all of it."""
+"""How long a claim holds unless it is renewed."""
+RENEW_SECONDS = LEASE.total_seconds() / 4
 TAKEN_MOST = 3
 """How often work is taken up whose process ended: more often than that, the work itself ends them."""
 
@@ -35,7 +41,10 @@ UNCLAIMED: dict[str, Any] = {"claimed_by": "", "claimed_until": None, "taken": 0
 held: set[str] = set()
 """The claims of this process, which its server renews."""
 renewing = False
-"""Whether somebody in this process does."""
+"""Whether this process has a server that does."""
+
+_renewer: threading.Thread | None = None
+_renewers = threading.Lock()
 
 
 def new_claim() -> str:
@@ -43,18 +52,45 @@ def new_claim() -> str:
     return f"{socket.gethostname()[:40]}:{os.getpid()}:{secrets.token_hex(8)}"
 
 
-def term() -> timedelta:
-    """Returns for how long a claim is taken."""
-    return LEASE if renewing else ALONE
-
-
 def claimed(claim: str) -> dict[str, Any]:
     """Returns the columns of a row that this process claims, and has that renewed where somebody does.
 
     Times are the database's own, so that clocks of several machines need not agree.
     """
-    held.add(claim)
-    return {"claimed_by": claim, "claimed_until": Now() + term()}
+    global _renewer
+    with _renewers:
+        held.add(claim)
+        if not renewing and _renewer is None:
+            _renewer = threading.Thread(target=_keep_renewing, name="renewing claims", daemon=True)
+            _renewer.start()
+    return {"claimed_by": claim, "claimed_until": Now() + LEASE}
+
+
+def renew(claims: Iterable[str]) -> None:
+    """Says that this process is alive and still at what it has claimed."""
+    if claims := list(claims):
+        for model in apps.get_models():
+            if issubclass(model, ClaimedModel):
+                rows: Any = model._default_manager
+                rows.renew(claims)
+
+
+def _keep_renewing() -> None:
+    """Renews what this process has claimed until that is nothing."""
+    global _renewer
+    while True:
+        time.sleep(RENEW_SECONDS)
+        with _renewers:
+            if not held:
+                _renewer = None
+                return
+            claims = list(held)
+        try:
+            renew(claims)
+        except Exception:  # it outlives whatever the database does
+            logger.exception("Claims on what is being built could not be renewed; trying again in a moment")
+        finally:
+            connections.close_all()  # this thread's own
 
 
 class ClaimedQuerySet(WatchedQuerySet[M_co]):

@@ -54,14 +54,16 @@ class FileQuerySet(models.QuerySet["File"]):
         found = self.stored()
         return found if user.has_perm("functions_app.view_file") else found.filter(user_id=user.pk)
 
-    def store(self, user: User, name: str, content: IO[bytes], size: int) -> File:
+    def store(self, user: User, name: str, content: IO[bytes], size: int, **facts: Any) -> File:
         """Stores an upload and returns its row; ``content`` is at its beginning. Raises ``UploadRefused``.
+
+        ``facts`` are further fields of the row, such as an id that is not taken yet.
 
         The row is there before the content, without the name of one: what a crash leaves is a row that is not
         ``stored``, from which the content is found and cleared away with the owner's next upload.
         """
         self._clear_given_up(user)
-        file = self._reserve(user, name, content, size)
+        file = self._reserve(user, name, content, size, facts)
         try:
             file._take(content)
         except BaseException:
@@ -73,12 +75,12 @@ class FileQuerySet(models.QuerySet["File"]):
         for file in self.filter(user=user, content="", created_at__lt=timezone.now() - GIVEN_UP):
             file._give_up()
 
-    def _reserve(self, user: User, name: str, content: IO[bytes], size: int) -> File:
+    def _reserve(self, user: User, name: str, content: IO[bytes], size: int, facts: dict[str, Any]) -> File:
         """Makes the row of an upload, one of a user's at a time, so that together they can't pass the user's share."""
         name = clean_name(name)
         head = content.read(HEAD)
         content.seek(0)
-        file = self.model(user=user, name=name, size=size, content_type=kind_of(name, head))
+        file = self.model(user=user, name=name, size=size, content_type=kind_of(name, head), **facts)
         file.check_allowed()
         with transaction.atomic(using=self.db):
             user._meta.model._base_manager.select_for_update().get(pk=user.pk)
@@ -105,6 +107,7 @@ class File(ToldModel):
     size = models.PositiveBigIntegerField(default=0)
     sha256 = models.CharField("SHA-256", max_length=64, blank=True)
     meta = TolerantJSONField(default=dict, blank=True)
+    data = TolerantJSONField(default=dict, blank=True, help_text="What functions keep with it.")
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     updated_at = models.DateTimeField(auto_now=True)
 
@@ -142,7 +145,7 @@ class File(ToldModel):
             "hash": self.sha256 or None,
             "filename": self.name,
             "path": f"uploads/{self.pk}",
-            "data": {"status": "completed", **({} if text is None else {"content": text})},
+            "data": {"status": "completed", **({} if text is None else {"content": text}), **self.data},
             "meta": {**self.meta, "name": self.name, "content_type": self.content_type or None, "size": self.size},
             "created_at": int(self.created_at.timestamp()),
             "updated_at": int(self.updated_at.timestamp()),

@@ -105,6 +105,8 @@ class FunctionVersion(ClaimedModel, WatchedModel):
         help_text="While it is building: what changes along with it, who wants that, and what state it was in.",
     )
 
+    facts = TolerantJSONField(null=True, editable=False, help_text="Name and meta when another version took over.")
+
     objects = FunctionVersionQuerySet.as_manager()
 
     class Meta:
@@ -338,15 +340,17 @@ class FunctionVersion(ClaimedModel, WatchedModel):
         self.function.live, self.function.kind = self, manifest["kind"]
         return True
 
-    def take_over(self, function: Function, manifest: dict[str, Any], asked_at: datetime | None = None) -> None:
+    def take_over(
+        self, function: Function, manifest: dict[str, Any], asked_at: datetime | None = None, facts: Any = None
+    ) -> None:
         """Lets this version serve from now on, in place of what serves. ``manifest`` is what ``inspected`` returned.
 
         The caller's transaction holds the lock on ``function`` and has tried the stored valves. ``asked_at`` is when
-        this was asked for, where ``publish`` didn't write it down.
+        this was asked for, where ``publish`` didn't write it down; ``facts`` are the function's where they changed.
         """
         live = function.live
         if live is not None and live.pk != self.pk:
-            live._become(self.State.RETIRED)
+            live._become(self.State.RETIRED, facts=facts or {"name": function.name, "meta": function.meta})
         asked = {} if asked_at is None else {"asked_at": asked_at}
         self._become(
             self.State.LIVE, manifest=manifest, error=None, environment=self.environment, wish=None,

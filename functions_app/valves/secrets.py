@@ -29,6 +29,12 @@ _WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 _SECRET_WORD = re.compile(
     r"(^|api|access|auth|private|secret|encryption)keys?$|(token|secret|password|passphrase|credential)s?$|passwd$|^pwd$"
 )
+_HARMLESS = re.compile(
+    r"^(max|min|total|prompt|completion|context|input|output)_(\w+_)?tokens$"
+    r"|^tokens?_(limit|count|budget|size|length|window|usage|price|cost|per_\w+)$"
+    r"|^(sort|order|group|primary|foreign|partition|cache|lookup|row)_keys?$"
+)
+"""Names that have a word of a secret in them and plainly are none: amounts of a model's tokens, keys of data."""
 _SECRET_NUMBER = re.compile(r"(secret|password|passphrase|passwd|apikey|api_key)$", re.IGNORECASE)
 _HINTS = ("default", "examples", "example", "const", "enum")
 
@@ -68,7 +74,7 @@ def _named(name: str, place: Place, value: Any) -> bool:
     words = _WORDS.findall(name)
     if not any(_SECRET_WORD.search(word.lower()) for word in [*words, "".join(words)]):
         return False
-    if any(_offers(part) for part in place.parts):
+    if _HARMLESS.search("_".join(words).lower()) or any(_offers(part) for part in place.parts):
         return False
     types = place.types()
     if types & {"string", "array", "object"}:
@@ -214,13 +220,16 @@ def _collect(name: str, place: Place, value: Any, inside: bool, found: set[str],
 
 
 def redacted(text: str, secrets: Collection[str]) -> str:
-    """Returns a text with a mask in place of each secret in it; short ones only where they stand alone."""
+    """Returns a text with a mask in place of each secret in it; short ones only where they stand alone.
+
+    A single character is none that could be kept: it would be struck out of every sentence.
+    """
     if len(secrets) > _MOST_SECRETS:
         return "This is refused; the reason might repeat a secret."
     for secret in sorted(secrets, key=len, reverse=True):
         if len(secret) > 3:
             text = text.replace(secret, MASK)
-        elif secret in text:
+        elif len(secret) > 1 and secret in text:
             text = re.sub(rf"(?<!\w){re.escape(secret)}(?!\w)", MASK, text)
     return text
 

@@ -11,12 +11,12 @@ from rest_framework.request import Request
 from functions_app.roles import USE
 from pipeline_app.actions import Trigger
 from pipeline_app.api.base import AsyncAPIView, json_response
-from pipeline_app.api.chat import check_types, wrong_type
 from pipeline_app.api.openapi import describe
 from pipeline_app.api.shapes.actions import ACTION_LIST, ACTION_REQUEST, RESULT
 from pipeline_app.api.shapes.runs import BEGUN
 from pipeline_app.api.streaming import in_background, streamed
 from pipeline_app.attachments import with_files
+from pipeline_app.bodies import check_types, wrong_type
 from pipeline_app.errors import RequestError
 from pipeline_app.pipes import actions_for, buttons
 from pipeline_app.runtime import engine
@@ -45,11 +45,17 @@ class ActionsView(AsyncAPIView):
 
     @describe("The actions that the key may trigger", answer=ACTION_LIST)
     async def get(self, request: Request) -> HttpResponse:
-        found = actions_for(await snapshot.functions(), self.person)
+        """Lists a global action with all models that the caller may call."""
+        functions = await snapshot.functions()
+        found = actions_for(functions, self.person)
+        everywhere: list[str] = []
+        if any(action.is_global for action, _ in found):
+            offered = await engine.catalog.models(functions, self.caller())
+            everywhere = sorted(model["id"] for model, _, _ in offered)
         return json_response(
             {
                 "data": [
-                    {**button, "global": action.is_global, "models": models}
+                    {**button, "global": action.is_global, "models": everywhere if action.is_global else models}
                     for action, models in found
                     for button in buttons(action)
                 ]

@@ -19,6 +19,7 @@ from rest_framework.views import APIView
 from functions_app.acting import API, acting_as
 from pipeline_app import wire
 from pipeline_app.api.auth import bearer
+from pipeline_app.bodies import kind_of
 from pipeline_app.context import Caller, http_of
 from pipeline_app.errors import RequestError
 from pipeline_app.snapshot import Person, snapshot
@@ -186,14 +187,24 @@ class AsyncAPIView(APIView):
         plain = self.request._request
         return Caller(self.person, plain.id, http_of(plain.scope))  # type: ignore[attr-defined]
 
-    def body(self) -> Json:
-        """Returns the request's JSON object. Raises ``RequestError`` for anything else."""
+    def json(self) -> Any:
+        """Returns the request's JSON, whatever it is. Raises ``RequestError`` for what is none."""
+        plain = self.request._request
+        encoding = plain.headers.get("Content-Encoding", "").strip().lower()
+        if encoding not in ("", "identity"):
+            raise RequestError(
+                f"The request body is encoded as {encoding}; send it as it is, without Content-Encoding.",
+                code="unsupported_encoding",
+                status=415,
+            )
         try:
-            value = wire.loads(self.request._request.body)
+            return wire.loads(plain.body)
         except ValueError as error:
             raise RequestError(f"The request body is not valid JSON: {error}.", code="invalid_json") from None
+
+    def body(self) -> Json:
+        """Returns the request's JSON object. Raises ``RequestError`` for anything else."""
+        value = self.json()
         if not isinstance(value, dict):
-            raise RequestError(
-                f"The request body must be a JSON object, not {type(value).__name__}.", code="invalid_json"
-            )
+            raise RequestError(f"The request body must be a JSON object, not {kind_of(value)}.", code="invalid_json")
         return value

@@ -7,10 +7,10 @@ from rest_framework.request import Request
 
 from functions_app.roles import USE
 from pipeline_app.api.base import AsyncAPIView, json_response
-from pipeline_app.api.chat import check_chat
 from pipeline_app.api.openapi import describe
 from pipeline_app.api.shapes.chat import FINISHED_CHAT, PASSED_CHAT
 from pipeline_app.attachments import with_files
+from pipeline_app.bodies import check_chat
 from pipeline_app.errors import RequestError
 from pipeline_app.finished import Finished
 from pipeline_app.runtime import engine

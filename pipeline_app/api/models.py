@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from django.http import HttpResponse
 from rest_framework.request import Request
 
-from functions_app.roles import USE
+from functions_app.roles import AUTHOR, USE, VIEW
 from pipeline_app import wire
 from pipeline_app.api.base import AsyncAPIView, json_response
 from pipeline_app.api.openapi import describe
-from pipeline_app.api.shapes.models import MODEL, MODEL_LIST, WEBUI_MODEL, WEBUI_MODEL_LIST
+from pipeline_app.api.shapes.models import BASE_MODEL_LIST, MODEL, MODEL_LIST, WEBUI_MODEL, WEBUI_MODEL_LIST
 from pipeline_app.errors import ModelNotFound
 from pipeline_app.pipes import described, find, target_model
 from pipeline_app.runtime import engine
@@ -53,6 +54,19 @@ class WebuiModelsView(ModelsView):
         functions = await snapshot.functions()
         found = await engine.catalog.models(functions, self.caller())
         return json_response({"data": [described(functions, *item) for item in found]})
+
+
+class BaseModelsView(ModelsView):
+    """``GET /api/models/base``: what there is to make presets of."""
+
+    permissions = {"GET": (VIEW, AUTHOR)}
+
+    @describe("The models of all active pipes, whoever may call them", answer=BASE_MODEL_LIST)
+    async def get(self, request: Request) -> HttpResponse:
+        """Returns them without presets, and without the filters and actions that apply to them."""
+        functions = replace(await snapshot.functions(), presets={})
+        found = await engine.catalog.models(functions, self.caller())
+        return json_response({"data": [model for model, _, _ in found]})
 
 
 class WebuiModelView(ModelsView):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from typing import Any
 
@@ -59,12 +59,34 @@ async def streamed(
     except BaseException:
         await _over(record, task)
         raise
-    return sent(_frames(record, task, encoder, batches, first), str(record.id))
+    return sent(_Frames(record, task, _frames(record, task, encoder, batches, first)), str(record.id))
+
+
+class _Frames(AsyncIterator[bytes]):
+    """The frames of work that has begun: closed before the first is taken, they end the work all the same.
+
+    A generator that nobody has asked for anything ends without a word, and so without its ``finally``.
+    """
+
+    def __init__(self, record: Record, task: asyncio.Future[None], frames: AsyncGenerator[bytes, None]) -> None:
+        self._record = record
+        self._task = task
+        self._frames = frames
+        self._begun = False
+
+    async def __anext__(self) -> bytes:
+        self._begun = True
+        return await anext(self._frames)
+
+    async def aclose(self) -> None:
+        await self._frames.aclose()
+        if not self._begun:
+            await _over(self._record, self._task)
 
 
 async def _frames(
     record: Record, task: asyncio.Future[None], encoder: Encoder, batches: AsyncIterator[list[Any]], first: list[Any]
-) -> AsyncIterator[bytes]:
+) -> AsyncGenerator[bytes, None]:
     try:
         yield encoder.encode(first) if first else wire.KEEP_ALIVE
         async for batch in batches:

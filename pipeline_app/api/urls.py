@@ -7,6 +7,7 @@ from typing import Any
 
 from django.urls import URLPattern, path
 
+from pipeline_app.api.about import ConfigView, VersionView
 from pipeline_app.api.actions import ActionsView, ActionView
 from pipeline_app.api.chat import ChatCompletionsView
 from pipeline_app.api.completed import CompletedView
@@ -32,7 +33,7 @@ from pipeline_app.api.functions.valves import (
     ValvesView,
 )
 from pipeline_app.api.functions.versions import DiffView, HistoryEntryView, HistoryView, SetVersionView
-from pipeline_app.api.models import ModelsView, ModelView, WebuiModelsView, WebuiModelView
+from pipeline_app.api.models import BaseModelsView, ModelsView, ModelView, WebuiModelsView, WebuiModelView
 from pipeline_app.api.runs import QuestionView, RunEventsView, RunView
 from pipeline_app.api.users import FiltersView
 
@@ -59,10 +60,13 @@ urlpatterns = [
     *webui("chat/completions", chat, "webui-chat"),
     *webui("models", models, "webui-models"),
     *webui("models/", models, "webui-models-slash"),
+    *webui("models/base", BaseModelsView.as_view(), "webui-base-models"),
     *webui("models/<path:model_id>", WebuiModelView.as_view(), "webui-model"),
     *webui("chat/completed", CompletedView.as_view(), "completed"),
     *webui("chat/actions", ActionsView.as_view(), "actions"),
     *webui("chat/actions/<str:action_id>", ActionView.as_view(), "action"),
+    path("api/config", ConfigView.as_view(), name="config"),
+    path("api/version", VersionView.as_view(), name="version"),
     # Functions
     path("api/v1/functions/", FunctionsView.as_view(), name="functions"),
     path("api/v1/functions/list", FunctionListView.as_view(), name="function-list"),

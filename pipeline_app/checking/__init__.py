@@ -107,8 +107,6 @@ def _of_loading(checked: Checked, said: list[Finding], awaited: list[str]) -> li
         return [found._replace(line=line, column=1) if isinstance(line := error.get("line"), int) else found]
     code = "crashed" if name in ("WorkerDied", "TimeLimit") else "load-error"
     message = error["message"] if code == "crashed" or name == "LoadError" else f"{name}: {error['message']}"
-    if name in ("ModuleNotFoundError", "ImportError") and "open_webui" in message:
-        message = f"{message.rstrip('.')}. This server has a part of that package only; do without this one."
     found = anywhere(code, message.strip())
     if awaited and code == "load-error":
         found = anywhere(code, f"{message.strip()} {_await(awaited)} It may load then.", "warning")

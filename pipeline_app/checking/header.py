@@ -15,6 +15,7 @@ from functions_app import frontmatter
 from functions_app.frontmatter import Header, Line
 from functions_app.runtime import RequirementError
 from pipeline_app.runners import environments
+from pipeline_app.runners.environments.names import mistaken
 from pipeline_app.worker.checking.findings import CODES, Finding, anywhere
 
 READ = (
@@ -123,18 +124,11 @@ def _requirements(line: Line, value: str, at: int) -> Iterator[Finding]:
 
 def _requirement(part: str, seen: set[str]) -> Iterator[tuple[str, str, str]]:
     try:
-        wanted = Requirement(part)
-    except InvalidRequirement as error:
-        reason = str(error).splitlines()[0].rstrip(".")
-        if re.match(r"(git\+|https?://|\.{0,2}/)", part):
-            reason = "packages come from the index by name, not from an address"
-        yield "invalid-requirement", f"{part[:100]!r} is no requirement such as package>=1.0: {reason[:300]}.", ""
+        wanted = frontmatter.requirement(part)
+    except frontmatter.UnusableRequirement as error:
+        yield "invalid-requirement", f"{part[:100]!r} is no requirement such as package>=1.0: {error.reason[:300]}.", ""
         return
     name = canonicalize_name(wanted.name)
-    if wanted.url is not None:
-        said = f"{wanted.name} is asked for from an address ({wanted.url[:100]}); packages come from the index by name."
-        yield "invalid-requirement", said, ""
-        return
     if "," in part:
         said = f"Open WebUI splits {part[:100]!r} at its comma; write it without one if it is to work there too."
         yield "requirement-comma", said, ""
@@ -146,6 +140,8 @@ def _requirement(part: str, seen: set[str]) -> Iterator[tuple[str, str, str]]:
         what = "this server" if name in OURS else "Python itself"
         yield "needless-requirement", f"{wanted.name} comes with {what}: leave it out.", ""
         return
+    if package := environments.meant(name):
+        yield "mistaken-requirement", mistaken(wanted.name, package), ""
     try:
         environments.check_asked(part)
     except RequirementError as error:

@@ -8,74 +8,11 @@ from typing import Any
 from packaging.utils import canonicalize_name
 
 from functions_app.policy import Policy
+from pipeline_app.runners.environments.names import DISTRIBUTIONS
 from pipeline_app.worker.checking.findings import CODES, Finding
 from pipeline_app.worker.imports import refusal
 
 Json = dict[str, Any]
-
-DISTRIBUTIONS: dict[str, str] = {
-    "attr": "attrs",
-    "azure.ai.inference": "azure-ai-inference",
-    "azure.core": "azure-core",
-    "azure.identity": "azure-identity",
-    "azure.search": "azure-search-documents",
-    "azure.storage.blob": "azure-storage-blob",
-    "bs4": "beautifulsoup4",
-    "Crypto": "pycryptodome",
-    "cv2": "opencv-python-headless",
-    "dateutil": "python-dateutil",
-    "discord": "discord.py",
-    "docx": "python-docx",
-    "dotenv": "python-dotenv",
-    "duckduckgo_search": "duckduckgo-search",
-    "faiss": "faiss-cpu",
-    "fitz": "pymupdf",
-    "git": "GitPython",
-    "google.api_core": "google-api-core",
-    "google.auth": "google-auth",
-    "google.cloud.aiplatform": "google-cloud-aiplatform",
-    "google.cloud.bigquery": "google-cloud-bigquery",
-    "google.cloud.storage": "google-cloud-storage",
-    "google.genai": "google-genai",
-    "google.generativeai": "google-generativeai",
-    "google.oauth2": "google-auth",
-    "google.protobuf": "protobuf",
-    "googleapiclient": "google-api-python-client",
-    "grpc": "grpcio",
-    "jose": "python-jose",
-    "jwt": "PyJWT",
-    "Levenshtein": "python-Levenshtein",
-    "llama_index": "llama-index",
-    "magic": "python-magic",
-    "mcp": "mcp",
-    "MySQLdb": "mysqlclient",
-    "nacl": "PyNaCl",
-    "OpenSSL": "pyOpenSSL",
-    "PIL": "pillow",
-    "pinecone": "pinecone",
-    "playwright": "playwright",
-    "pptx": "python-pptx",
-    "psycopg2": "psycopg2-binary",
-    "pydantic_settings": "pydantic-settings",
-    "qdrant_client": "qdrant-client",
-    "sentence_transformers": "sentence-transformers",
-    "serpapi": "google-search-results",
-    "skimage": "scikit-image",
-    "sklearn": "scikit-learn",
-    "slugify": "python-slugify",
-    "socketio": "python-socketio",
-    "socks": "PySocks",
-    "speech_recognition": "SpeechRecognition",
-    "telegram": "python-telegram-bot",
-    "tree_sitter": "tree-sitter",
-    "usb": "pyusb",
-    "websocket": "websocket-client",
-    "win32api": "pywin32",
-    "yaml": "PyYAML",
-    "youtube_transcript_api": "youtube-transcript-api",
-    "zmq": "pyzmq",
-}
-"""The packages of modules that are called otherwise, or that many ask for; others are taken to be called alike."""
 
 ALSO: dict[str, tuple[str, ...]] = {
     "cv2": ("opencv-python", "opencv-contrib-python", "opencv-contrib-python-headless"),

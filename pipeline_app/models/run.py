@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import logging
 import uuid
 from datetime import timedelta
 from typing import Any
 
 from django.conf import settings
-from django.db import models
+from django.db import DataError, models, transaction
 from django.utils import timezone
 
 from functions_app.fields import TolerantJSONField
 from pipeline_app.models.presence import Presence
 
+logger = logging.getLogger(__name__)
+
 GONE = "Its server process ended while it went on."
+ENDED = ("outcome", "error", "steps", "wall_ms", "answer")
+"""What is said of a run when it has ended."""
 
 
 class RunQuerySet(models.QuerySet["Run"]):
@@ -29,11 +34,24 @@ class RunQuerySet(models.QuerySet["Run"]):
         lost = self.filter(outcome=Run.Outcome.RUNNING).exclude(process__in=alive)
         return lost.update(outcome=Run.Outcome.FAILED, error=GONE) if lost.exists() else 0
 
-    def finish(self, runs: list[Run]) -> None:
-        """Writes how runs ended that were written at their start."""
-        if runs:
-            ended = ["outcome", "error", "steps", "wall_ms", "answer"]
-            self.bulk_create(runs, update_conflicts=True, unique_fields=["id"], update_fields=ended)
+    def put(self, new: list[Run], begun: list[Run]) -> None:
+        """Writes how runs ended: new ones, and those that were written when they began.
+
+        One that no database takes is left out: it would hold up all others for ever.
+        """
+        try:
+            with transaction.atomic(using=self.db):
+                self.bulk_create(new, batch_size=500)
+                if begun:
+                    self.bulk_create(begun, update_conflicts=True, unique_fields=["id"], update_fields=ENDED)
+        except (DataError, TypeError, ValueError):
+            if len(new) + len(begun) == 1:
+                logger.exception("Run %s can't be written, so it is left out", (new or begun)[0].pk)
+                return
+            for run in new:
+                self.put([run], [])
+            for run in begun:
+                self.put([], [run])
 
     def prune(self, days: int, rows: int) -> int:
         """Deletes runs older than ``days`` and all beyond the newest ``rows``; returns how many."""

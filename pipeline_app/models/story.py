@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Collection
 from datetime import timedelta
 
 from django.db import models
@@ -77,6 +78,10 @@ class LetterQuerySet(models.QuerySet["Letter"]):
         taken = self.filter(pk=letter.pk, taken_at=None).update(taken_at=timezone.now())
         return self.filter(pk=letter.pk).first() if taken else None
 
+    def pass_by(self, letters: Collection[int]) -> None:
+        """Notes that this process has looked at letters, and that none of them is for a run of its own."""
+        self.filter(pk__in=letters, taken_at=None).update(passed=models.F("passed") + 1)
+
     def prune(self) -> int:
         """Deletes what crashed senders left; returns how many."""
         return self.filter(created_at__lt=timezone.now() - timedelta(hours=1)).delete()[0]
@@ -101,6 +106,10 @@ class Letter(models.Model):
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     taken_at = models.DateTimeField(null=True, db_index=True)
     reply = TolerantJSONField(null=True, help_text="What became of it; null until then.")
+
+    passed = models.PositiveIntegerField(
+        db_default=0, help_text="How many processes have looked at it and have no such run."
+    )
 
     objects = LetterQuerySet.as_manager()
 

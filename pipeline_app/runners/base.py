@@ -43,12 +43,14 @@ class Code:
     environment: str = ""
     """A folder there with all that it finds installed, in place of the base packages: its requirements conflict."""
 
-    @property
-    def key(self) -> str:
-        """What a loaded version is kept under: equal keys mean equal code and packages, and the same import rule."""
+    key: str = field(init=False, repr=False, compare=False)
+    """What a loaded version is kept under: equal keys mean equal code and packages, and the same import rule."""
+
+    def __post_init__(self) -> None:
         rule = ",".join(f"{kind}={sorted(names)}" for kind, names in self.policy.imports.items())
         key = f"{self.function_id}:{self.sha256}:{self.epoch}:{rule}"
-        return f"{key}:{self.environment}:{self.packages}" if self.packages or self.environment else key
+        key = f"{key}:{self.environment}:{self.packages}" if self.packages or self.environment else key
+        object.__setattr__(self, "key", key)
 
     @property
     def folders(self) -> tuple[str, ...]:
@@ -64,6 +66,8 @@ class Identity(NamedTuple):
     policy: Policy
     function_id: str
     hook: str
+    task: Any = None
+    """The call that asks (``Task``); None where there is none."""
 
 
 @dataclass(slots=True)
@@ -90,6 +94,10 @@ class Task:
     """Whether nobody else needs ``payload`` any more: a runner may hand it over without a copy."""
     caller: Any = None
     """The person behind the request (``snapshot.Person``), for what the function asks of the server; not sent to it."""
+    record: Any = None
+    """The record (``runs.Record``) of the request that it is made for, from when it begins; not sent either."""
+    depth: int = 0
+    """How many calls of models it is within: 0 for the request's own."""
     id: str = field(default_factory=lambda: f"call-{next(_numbers)}")
     """Tells the call apart within this process."""
 
@@ -185,6 +193,13 @@ class Runner(ABC):
     @abstractmethod
     async def inspect(self, code: Code) -> Json:
         """Loads a version aside and returns its manifest. Raises ``functions_app.runtime.LoadError``."""
+
+    @abstractmethod
+    async def read(self, code: Code) -> Json:
+        """Reads a source aside, none of which is run, and returns what ``worker.checking.read`` says of it.
+
+        Raises ``functions_app.runtime.LoadError`` when the process that reads it does not get to its end.
+        """
 
     @abstractmethod
     async def validate(self, code: Code, scope: Scope, values: Json) -> Json:

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 GRACE = 1.0
 """Seconds that a stopped function has to end before its caller goes on without it."""
+ITEMS_AT_ONCE = 2000
+"""How many items a consumer gets at once: however short they are, it works on each, and others wait meanwhile."""
 WHOLE_ANSWER = 4
 """A streamed answer, or the events of one call, may be so many times ``output_mb`` long in all."""
 
@@ -101,7 +103,7 @@ class RemoteCall:
     def identity(self) -> Identity:
         """For whom it asks something of the server."""
         code, caller = self.worker.code, self.task.caller if self.task is not None else None
-        return Identity(caller, code.policy, code.function_id, self.hook)
+        return Identity(caller, code.policy, code.function_id, self.hook, self.task)
 
     # --- for whoever waits --------------------------------------------------------------------------
 
@@ -114,8 +116,12 @@ class RemoteCall:
             raise
 
     async def take(self) -> list[Any]:
-        """Returns all items that are ready, waiting for the first; an empty list is the end."""
+        """Returns the items that are ready, waiting for the first; an empty list is the end."""
         while True:
+            if len(self._ready) > ITEMS_AT_ONCE:
+                items, self._ready = self._ready[:ITEMS_AT_ONCE], self._ready[ITEMS_AT_ONCE:]
+                await asyncio.sleep(0)  # a turn for others, between two that are long
+                return items
             if self._ready:
                 items, size = self._ready, self._ready_bytes
                 self._ready, self._ready_bytes = [], 0

@@ -1,7 +1,7 @@
 """One socket to a worker: whole frames in, at a pace that the server can bear; frames of one turn out, joined.
 
 What is at the other end may be hostile. So a turn of the loop reads so many frames and no more, those that
-nothing else bounds cost a token each, and a worker that does not read what it is sent is found out.
+nothing else bounds cost tokens, and a worker that does not read what it is sent is found out.
 """
 
 from __future__ import annotations
@@ -14,7 +14,9 @@ from pipeline_app.worker.protocol import ProtocolError, Reader, encode
 
 FRAMES_A_TURN = 128
 RATE = 2000.0
-"""Frames a second that are not bounded by credits (host calls, events, answers to pings), and at once after a pause."""
+"""Tokens a second, and at once after a pause, for what no credits bound: host calls, events, answers to pings."""
+TOKEN = 4096
+"""A frame costs one token, and one more for each so many bytes: it must be understood before it can be refused."""
 UNSENT_MOST = 16 * 1024 * 1024
 STALLED_SECONDS = 10.0
 
@@ -22,7 +24,7 @@ _TURN, _PACE, _FULL = 1, 2, 4
 
 
 class Connection(asyncio.Protocol):
-    """Frames in both directions. ``on_frame(message, size)`` returns whether the frame costs a token.
+    """Frames in both directions. ``on_frame(message, size)`` returns whether the frame costs tokens.
 
     It may raise ``ProtocolError``. ``on_end`` is called once: with what was wrong, or None when the other end closed.
     """
@@ -63,7 +65,7 @@ class Connection(asyncio.Protocol):
         try:
             for size, message in reader.feed(data, 0 if self._held else FRAMES_A_TURN):
                 if self._on_frame(message, size):
-                    self._tokens -= 1
+                    self._tokens -= min(1 + size // TOKEN, RATE)
                 if self.ended:
                     return
         except ProtocolError as error:
@@ -81,7 +83,7 @@ class Connection(asyncio.Protocol):
         self._counted = now
         if self._tokens < 0 and not self._held & _PACE:
             self._hold(_PACE)
-            self._loop.call_later(0.05, self._release, _PACE)
+            self._loop.call_later(max(0.05, -self._tokens / RATE), self._release, _PACE)
 
     def hold(self) -> None:
         """Stops reading: too much of what came in waits for somebody."""

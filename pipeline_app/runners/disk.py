@@ -85,13 +85,18 @@ def _carries_descriptors(pid: int, number: str) -> bool:
     return False
 
 
-def _mapped_bytes(pid: int, folder: str | None, known: set[tuple[int, int]]) -> int:
-    """Returns what deleted files on the folder's device take that are mapped and not among the ``known``."""
+def _mapped_bytes(pid: int, folder: str | None, known: set[tuple[int, int]]) -> float:
+    """Returns what deleted files on the folder's device take that are mapped and not among the ``known``.
+
+    Infinity for more of them than there may be files.
+    """
     total = 0
     with contextlib.suppress(OSError):
         device = os.stat(folder or "/").st_dev
         with open(f"/proc/{pid}/maps", "rb") as maps:
             lines = [line for line in maps if line.endswith(b" (deleted)\n")]
+        if len(lines) > FILES_MOST:
+            return math.inf
         for line in lines:
             area, _, _, where, inode, _ = line.split(None, 5)
             major, minor = (int(part, 16) for part in where.split(b":"))

@@ -37,6 +37,9 @@ class Elsewhere(Runner):
     async def inspect(self, code: Code) -> Json:
         return await self.there(self._runner.inspect(code))
 
+    async def read(self, code: Code) -> Json:
+        return await self.there(self._runner.read(code))
+
     async def validate(self, code: Code, scope: Scope, values: Json) -> Json:
         return await self.there(self._runner.validate(code, scope, values))
 

@@ -26,6 +26,10 @@ class NotStarted(Exception):
     """A zygote or a worker could not be started; says why."""
 
 
+class ZygoteGone(Exception):
+    """There is no zygote that could make a worker."""
+
+
 async def happens(end: socket.socket, add: Callable[..., Any], remove: Callable[..., Any]) -> None:
     """Waits until a socket can be read, or written, once; ``add`` and ``remove`` are the loop's methods for that."""
     done = asyncio.get_running_loop().create_future()
@@ -104,10 +108,16 @@ class Ends:
     """The connections of a worker in the making: the server's ends and the worker's."""
 
     def __init__(self) -> None:
-        self.main, self._main = socket.socketpair()
-        self.sync, self._sync = socket.socketpair()
-        self.boot, self._boot = socket.socketpair()
-        self.log, self._log = os.pipe()
+        """Opens them, or none. Raises ``OSError`` when the server has no descriptors left."""
+        with contextlib.ExitStack() as on_failure:
+            pairs = []
+            for _ in range(3):
+                pairs.append(socket.socketpair())
+                for end in pairs[-1]:
+                    on_failure.enter_context(end)
+            self.log, self._log = os.pipe()
+            on_failure.pop_all()
+        (self.main, self._main), (self.sync, self._sync), (self.boot, self._boot) = pairs
         os.set_blocking(self.log, False)
         for end in (self.main, self.sync, self.boot):
             end.setblocking(False)
@@ -135,7 +145,9 @@ class Ends:
         loop = asyncio.get_running_loop()
         await happens(self.boot, loop.add_reader, loop.remove_reader)
         space = socket.CMSG_SPACE(3 * _INT) + socket.CMSG_SPACE(_INT)
-        data, ancillary, _, _ = self.boot.recvmsg(MESSAGE, space)
+        data, ancillary, flags, _ = self.boot.recvmsg(MESSAGE, space)
+        if flags & socket.MSG_CTRUNC:  # without what it asks for connections by, it would only seem to have a network
+            raise NotStarted("The server has no descriptor left for a worker.")
         for _, kind, value in ancillary:
             numbers = array.array("i", value[: len(value) // _INT * _INT])
             if kind == socket.SCM_RIGHTS:

@@ -98,6 +98,7 @@ class InlineRunner(Runner):
         return await asyncio.shield(load)
 
     async def _load(self, code: Code) -> InlineWorker:
+        add_base_to_path()  # it may have been built since
         add_to_path(code)
         given = (code.function_id, code.number, code.sha256, code.source, code.policy.imports)
         loaded: Loaded = await in_thread(self._threads, code.policy.time_limit("load"), loader.load, *given)
@@ -114,6 +115,14 @@ class InlineRunner(Runner):
     async def inspect(self, code: Code) -> Json:
         manifest: Json = await self._about(code, "load", inspection.manifest)
         return manifest
+
+    async def read(self, code: Code) -> Json:
+        try:
+            reading: Json = await in_thread(self._threads, code.policy.time_limit("load"), checking.read, code.source)
+        except LoadError as error:
+            told = {name: error.data.get(name) for name in ("type", "message", "line", "traceback")}
+            raise RuntimeLoadError(told) from None
+        return reading
 
     async def validate(self, code: Code, scope: Scope, values: Json) -> Json:
         kept: Json = await self._about(code, "options", valves.validate, scope, copy(values))
@@ -180,7 +189,7 @@ class InlineRunner(Runner):
 
     @staticmethod
     def _identity(worker: InlineWorker, task: Task) -> Identity:
-        return Identity(task.caller, worker.code.policy, worker.code.function_id, task.hook)
+        return Identity(task.caller, worker.code.policy, worker.code.function_id, task.hook, task)
 
     async def call(self, worker: Worker, task: Task) -> Outcome:
         assert isinstance(worker, InlineWorker)
@@ -212,13 +221,17 @@ class InlineRunner(Runner):
     def _leave(self, worker: InlineWorker, task: Task, call: Call) -> None:
         """Gives the place of a call back, when its author's code has really ended."""
         gate, sync = self._gates.of(worker.code.function_id), is_sync(worker.code, task.hook)
-        if call.ended:
+        host = call.host
+        open_host = host if isinstance(host, InlineHost) and host.is_open else None
+        if call.ended and open_host is None:
             gate.leave(sync)
             return
 
         async def later() -> None:
             await call.wait_ended()
             gate.leave(sync)
+            if open_host is not None:
+                await open_host.end()
 
         lingering = asyncio.get_running_loop().create_task(later())
         self._lingering.add(lingering)
@@ -267,7 +280,8 @@ class InlineStream(Stream):
         self._entered = True
         self._started = time.perf_counter()
         pause = self._pause
-        clock = _Clock(task.first_limit if task.first_limit is not None else task.time_limit, pause)
+        first = task.first_limit is not None and (task.time_limit is None or task.first_limit < task.time_limit)
+        clock = _Clock(task.first_limit if first else task.time_limit, pause)
         ends = None if task.time_limit is None else self._started + task.time_limit
         try:
             while True:
@@ -276,13 +290,13 @@ class InlineStream(Stream):
                 if items is None:
                     return
                 yield items
+                first = False
                 left = None if ends is None else max(0.0, ends + pause.seconds - time.perf_counter())
                 clock = _Clock(left, pause)
         except HookError as error:
             failure = _failure(self._worker, task, self._call, error)
             raise _failed(failure, self._call, self._started, self._queue) from None
         except TimeoutError:
-            first = ends is None or time.perf_counter() < ends + pause.seconds
             limit = task.first_limit if first else task.time_limit
             failure = _limit(self._worker, task, self._call, limit, first=first)
             raise _failed(failure, self._call, self._started, self._queue) from None

@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import socket
+import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from pipeline_app.runners.forked import NotStarted
 from pipeline_app.runners.layers import WORKER_PACKAGE, Layers, interpreter
+
+PRELOAD = (
+    *("pydantic", "starlette.requests", "starlette.responses", "fastapi", "requests", "aiohttp", "orjson"),
+    *("httpx", "httpcore", "anyio._backends._asyncio"),  # httpx imports the two when a client is made and first asks
+)
+"""What most functions import. Ready in the zygote it costs a worker neither time nor memory."""
+OPTIONAL = frozenset(("orjson",))
+"""Faster where it is installed, and not missed where it is not."""
 
 # The folder of the worker stands for a package whose parent is empty: nothing else of the project is in reach.
 BOOTSTRAP = """
@@ -57,3 +69,31 @@ def switches(layers: Layers) -> dict[str, Any]:
         "seccomp": layers.seccomp,
         "capabilities": layers.capabilities,
     }
+
+
+def launched(folder: Path, prefix: Sequence[str]) -> tuple[socket.socket, subprocess.Popen[bytes], int]:
+    """Starts the process that forks; returns a socket to it, itself, and where it writes. Raises ``NotStarted``."""
+    with contextlib.ExitStack() as theirs, contextlib.ExitStack() as on_failure:
+        try:
+            ours, end = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            on_failure.enter_context(ours)
+            theirs.enter_context(end)
+            said, says = os.pipe()
+            on_failure.callback(os.close, said)
+            theirs.callback(os.close, says)
+            process = subprocess.Popen(
+                command("main", end.fileno(), prefix=prefix),
+                pass_fds=[end.fileno()],
+                env=environment(folder),
+                cwd=folder,
+                stdin=subprocess.DEVNULL,
+                stdout=says,
+                stderr=says,
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise NotStarted(f"The process that makes workers cannot be started: {error}") from error
+        on_failure.pop_all()
+    ours.setblocking(False)
+    os.set_blocking(said, False)
+    return ours, process, said

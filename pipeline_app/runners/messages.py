@@ -24,6 +24,8 @@ TEXT_MOST = 64 * 1024
 """Characters kept of an error's message and of its traceback."""
 KINDS = frozenset(kind for _, kind in CLASSES)
 ERROR_KINDS = frozenset(("hook", "load", "valves"))
+STREAMED = frozenset((dict, str, type(None)))
+"""What a stream hook answers to an event: a chunk, the text of one, or nothing where it is dropped."""
 
 
 @dataclass(slots=True)
@@ -66,8 +68,11 @@ def check_end(hook: str, payload: Any, told: Done) -> None:
     elif hook in BODY_HOOKS:
         if type(value) is not dict:
             raise ProtocolError(f"{hook} answered no object")
-    elif hook == "stream" and (type(value) is not list or len(value) != len(payload)):
-        raise ProtocolError("stream answered no list as long as its batch")
+    elif hook == "stream":
+        if type(value) is not list or len(value) != len(payload):
+            raise ProtocolError("stream answered no list as long as its batch")
+        if not STREAMED.issuperset(map(type, value)):
+            raise ProtocolError("stream answered what is neither chunk nor text nor nothing")
 
 
 def event(told: Any) -> Event:

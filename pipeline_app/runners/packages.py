@@ -22,7 +22,7 @@ def missing(code: Code) -> str:
     remedy = f"Run {INSTALL_COMMAND} {code.function_id}."
     for folder in code.folders:
         if not os.path.isdir(folder):
-            return f"Its packages are not on this machine: {folder} is missing. {remedy}"
+            return f"Its packages are not on this machine: {os.path.basename(folder)} is missing. {remedy}"
         if (python := _python_of(folder)) not in ("", python_tag()):
             return f"Its packages are for {python}, and the server runs {python_tag()} now. {remedy}"
     return ""

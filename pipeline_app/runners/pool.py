@@ -34,6 +34,8 @@ FAILURE_KEPT = 1.0
 SLOTS_KEPT = 1000
 """How many versions are remembered before those that did not load are forgotten."""
 END_SECONDS = 5.0
+TAKEN_SECONDS = 5.0
+"""How long those who waited for a worker that gets no new calls have to take it."""
 
 Start = Callable[[Code, "Pool"], Awaitable[RunningWorker]]
 
@@ -41,7 +43,7 @@ Start = Callable[[Code, "Pool"], Awaitable[RunningWorker]]
 class _Slot:
     """The place of one version: its worker, or the start of it that all wait for."""
 
-    __slots__ = ("failed", "failed_at", "policy", "start", "worker")
+    __slots__ = ("failed", "failed_at", "outdated", "policy", "start", "worker")
 
     def __init__(self, policy: Policy) -> None:
         self.policy = policy
@@ -49,6 +51,8 @@ class _Slot:
         self.start: asyncio.Task[RunningWorker] | None = None
         self.failed: LoadError | None = None
         self.failed_at = 0.0
+        self.outdated = False
+        """Whether one under another policy came to its place."""
 
 
 class Pool:
@@ -111,12 +115,15 @@ class Pool:
                 slot.start = asyncio.create_task(self._begin(slot, code), name=f"start {code.function_id}")
                 slot.start.add_done_callback(_look)
             # One start for everybody who waits; one who leaves doesn't stop it.
-            await asyncio.shield(slot.start)
+            worker = await asyncio.shield(slot.start)
+            if slot.outdated and worker.exit is None:
+                return worker
 
     def _slot(self, code: Code) -> _Slot:
         slot = self._slots.get(code.key)
         if slot is not None and slot.policy != code.policy:
             self._let_go(code.key)  # another policy is another sandbox
+            slot.outdated = True
             slot = None
         if slot is None:
             if len(self._slots) > SLOTS_KEPT:
@@ -140,8 +147,7 @@ class Pool:
                 await asyncio.sleep(breaker.pause)
             async with self._starts:
                 worker = await self._start(code, self)
-            self._workers.add(worker)
-            self._watch.wake()
+            self._take_in(worker)
             await self.load(worker, code)
             if worker.exit is not None:
                 raise _ended(worker.exit)
@@ -149,6 +155,11 @@ class Pool:
             self._newest[code.function_id] = code.key
             if self._slots.get(code.key) is slot:
                 slot.worker = worker
+            elif slot.outdated:
+                # Whoever waits asked for this very policy. Sent to the one slot of the version again, they and those
+                # who asked for the other policy would end each other's starts for ever.
+                worker.retired = True
+                asyncio.get_running_loop().call_later(TAKEN_SECONDS, self.consider, worker)
             else:  # dropped while it started: those who wait find a newer one
                 self._drain(worker)
             return worker
@@ -159,6 +170,11 @@ class Pool:
             slot.start = None
             if slot.worker is None and slot.failed is None and self._slots.get(code.key) is slot:
                 del self._slots[code.key]
+
+    def _take_in(self, worker: RunningWorker) -> None:
+        if worker.exit is None:  # else it has ended while its connections were opened, and nobody tells so again
+            self._workers.add(worker)
+            self._watch.wake()
 
     @contextlib.asynccontextmanager
     async def aside(self, code: Code) -> AsyncIterator[RunningWorker]:
@@ -172,8 +188,7 @@ class Pool:
             worker = await self._start(code, self)
         worker.is_aside = True
         worker.holders += 1
-        self._workers.add(worker)
-        self._watch.wake()
+        self._take_in(worker)
         try:
             yield worker
         finally:

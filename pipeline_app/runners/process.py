@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from functions_app.runtime import InvalidValves
@@ -25,6 +26,7 @@ from pipeline_app.runners.pool import Pool
 from pipeline_app.runners.requests import HostCalls
 from pipeline_app.runners.sandbox import Sandbox, quarter_of_memory_mb
 from pipeline_app.runners.workers import RunningWorker
+from pipeline_app.worker.arguments import context_for
 from pipeline_app.worker.errors import LoadError
 from pipeline_app.worker.protocol import ProtocolError
 
@@ -104,9 +106,10 @@ class ProcessRunner(Runner):
         self._pool = pool
 
     async def close(self) -> None:
-        if self._opening is not None:
-            self._opening.cancel()
-            await asyncio.wait([self._opening])
+        opening, self._opening = self._opening, None
+        if opening is not None:
+            opening.cancel()
+            await asyncio.wait([opening])
         if self._pool is not None:
             await self._pool.close()
         await self._sandbox.close()
@@ -142,15 +145,18 @@ class ProcessRunner(Runner):
         schema: Json | None = await self._about(code, "options", "options", {"scope": scope, "user": user})
         return schema
 
+    async def read(self, code: Code) -> Json:
+        with _as_load_errors():
+            pool = self._pool or await self._opened()
+            self.require_isolation(code)
+            async with pool.aside(code) as running:
+                reading: Json = await self._asked(running, "load", "read", code.source)
+                return reading
+
     async def _about(self, code: Code, limit: str, question: str, payload: Any, *, again: bool = False) -> Any:
         """Asks a question about a loaded version. Raises the data app's errors."""
-        try:
+        with _as_load_errors():
             return await self._answered(code, limit, question, payload, again)
-        except LoadError as error:
-            data = error.data
-        except FunctionUnavailable as error:
-            data = {"type": "Unavailable", "message": error.message}
-        raise RuntimeLoadError({name: data.get(name) for name in ("type", "message", "line", "traceback")})
 
     async def _answered(self, code: Code, limit: str, question: str, payload: Any, again: bool) -> Any:
         pool = self._pool or await self._opened()
@@ -218,8 +224,9 @@ class ProcessRunner(Runner):
 
     async def call(self, worker: Worker, task: Task) -> Outcome:
         assert isinstance(worker, ProcessWorker)
+        context = _needed(worker.code, task)
         call, queue = await self._begin(
-            worker, task, "call", task.hook, task.payload, task.context, task.valves, task.user_valves
+            worker, task, "call", task.hook, task.payload, context, task.valves, task.user_valves
         )
         self._calls[task.id] = call
         call.limit(task.time_limit)
@@ -241,7 +248,12 @@ class ProcessRunner(Runner):
                 running = await self._renewed(worker)
             if running.crowded:
                 await running.room()
-            return running.begin(*frame, task.ask is not None, task=task, on_end=lambda: gate.leave(sync)), queue
+            try:
+                call = running.begin(*frame, task.ask is not None, task=task, on_end=lambda: gate.leave(sync))
+            except (RecursionError, ValueError):
+                told = {"type": "ValueError", "message": "What it is called with is nested too deeply.", "status": 400}
+                raise FunctionError(code.function_id, hook, told) from None
+            return call, queue
         except BaseException:
             gate.leave(sync)
             raise
@@ -286,6 +298,31 @@ class ProcessRunner(Runner):
         return True
 
 
+@contextmanager
+def _as_load_errors() -> Iterator[None]:
+    """Makes of what keeps a source from an answer the data app's ``LoadError``."""
+    try:
+        yield
+        return
+    except LoadError as error:
+        data = error.data
+    except FunctionUnavailable as error:
+        data = {"type": "Unavailable", "message": error.message}
+    raise RuntimeLoadError({name: data.get(name) for name in ("type", "message", "line", "traceback")}) from None
+
+
+def _needed(code: Code, task: Task) -> Json:
+    """Returns what of a task's context its hook asks for, as inspection found; all of it where nobody knows.
+
+    An event's hook may ask for everything by ``**kwargs``.
+    """
+    parameters = code.manifest.get("hooks", {}).get(task.hook, {}).get("parameters")
+    if parameters is None or task.hook == "event":
+        return task.context
+    keys = context_for(task.hook, tuple(parameters))
+    return {name: value for name, value in task.context.items() if name in keys}
+
+
 class ProcessStream(Stream):
     """A pipe's items, within the limits for the first and for all of them."""
 
@@ -299,8 +336,9 @@ class ProcessStream(Stream):
 
     async def __aiter__(self) -> AsyncIterator[list[Any]]:
         task, runner = self._task, self._runner
+        context = _needed(self._worker.code, task)
         call, self._queue = await runner._begin(
-            self._worker, task, "stream", task.payload, task.context, task.valves, task.user_valves
+            self._worker, task, "stream", task.payload, context, task.valves, task.user_valves
         )
         self._call = runner._calls[task.id] = call
         first, whole = task.first_limit, task.time_limit

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Any, Protocol
 
 from pipeline_app.errors import RequestError
@@ -15,7 +15,7 @@ from pipeline_app.runners.addresses import Refused
 from pipeline_app.runners.base import Identity
 from pipeline_app.runners.calls import RemoteCall
 from pipeline_app.runners.connection import Connection
-from pipeline_app.worker.protocol import ASK, RESOLVE, WINDOW, encode
+from pipeline_app.worker.protocol import ASK, COMPLETE, RESOLVE, WINDOW, encode
 
 logger = logging.getLogger(__name__)
 
@@ -23,7 +23,7 @@ AT_ONCE = 32
 """How many requests of one call may be under way."""
 AT_ONCE_IN_ALL = 256
 ASKED_AT_ONCE = 1024
-"""How many questions to clients, which wait for minutes and so are not counted among the others."""
+"""How many questions to clients, and to models, which wait for minutes and so are not counted among the others."""
 
 
 class HostCalls(Protocol):
@@ -51,6 +51,7 @@ class Requests:
         self._names = names
         self._tasks: set[asyncio.Task[None]] = set()
         self._asking: set[asyncio.Task[None]] = set()
+        self._numbered: dict[int, asyncio.Task[None]] = {}
         self._windows: dict[int, _Window] = {}
 
     def answer(
@@ -63,7 +64,7 @@ class Requests:
 
         under_way = call.requests if call is not None else set()
         # Names have limits of their own (``resolver.py``), and many threads may connect at the same time.
-        alike, most = (self._asking, ASKED_AT_ONCE) if method == ASK else (self._tasks, AT_ONCE_IN_ALL)
+        alike, most = (self._asking, ASKED_AT_ONCE) if method in (ASK, COMPLETE) else (self._tasks, AT_ONCE_IN_ALL)
         if (len(under_way) >= AT_ONCE and method != RESOLVE) or len(alike) >= most:
             reply(False, {"message": "Too many requests to the server are under way at once; wait for some of them."})
             return
@@ -72,6 +73,15 @@ class Requests:
         for tasks in (alike, under_way):
             tasks.add(task)
             task.add_done_callback(tasks.discard)
+        if streamed and n not in self._numbered:
+            self._numbered[n] = task
+            task.add_done_callback(lambda _: self._numbered.pop(n, None))
+
+    def drop(self, n: int) -> None:
+        """Stops answering a request: nobody waits for it any more."""
+        task = self._numbered.get(n)
+        if task is not None:
+            task.cancel()
 
     async def _answer(
         self, connection: Connection, n: int, call: RemoteCall | None, method: str, params: Any, streamed: bool
@@ -88,7 +98,11 @@ class Requests:
         except Exception:
             logger.exception("A host call (%s) of a function failed", method[:100])
             value = {"message": f"The server failed to answer {method[:100]}; its log has the reason."}
-        connection.send(["reply", n, ok, value] if streamed else [n, ok, value])
+        try:
+            connection.send(["reply", n, ok, value] if streamed else [n, ok, value])
+        except (RecursionError, ValueError):  # without any answer the function would wait for one
+            value = {"message": f"The answer to {method[:100]} is nested too deeply to be sent."}
+            connection.send(["reply", n, False, value] if streamed else [n, False, value])
 
     async def _value(self, call: RemoteCall | None, method: str, params: Any) -> Any:
         if method == RESOLVE:
@@ -128,6 +142,8 @@ class Requests:
                 connection.send(["part", n, part])
         finally:
             del self._windows[n]
+            if isinstance(parts, AsyncGenerator):
+                await parts.aclose()
         return None
 
     def took(self, n: int, taken: int) -> None:

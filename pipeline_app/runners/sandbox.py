@@ -21,6 +21,7 @@ from pipeline_app.runners.base import Code, Json
 from pipeline_app.runners.destinations import Destinations, log
 from pipeline_app.runners.egress import Broker
 from pipeline_app.runners.environments import base_path
+from pipeline_app.runners.launch import PRELOAD
 from pipeline_app.runners.layers import FILES, Layers, readable, readable_in_worker, settle
 from pipeline_app.runners.nativelog import NativeLog
 from pipeline_app.runners.packages import brings, missing
@@ -29,7 +30,7 @@ from pipeline_app.runners.scratch import Scratch, sweep
 from pipeline_app.runners.spawn import Spawner
 from pipeline_app.runners.supervision import OnDemand, Supervisor
 from pipeline_app.runners.workers import RunningWorker
-from pipeline_app.runners.zygote import PRELOAD, NotStarted, Zygote
+from pipeline_app.runners.zygote import NotStarted, Zygote
 
 if TYPE_CHECKING:
     from pipeline_app.runners.pool import Pool
@@ -73,6 +74,7 @@ class Sandbox:
         self._supervisor: Supervisor | None = None
         self._empty: OnDemand | None = None
         self._base: list[str] = []
+        self._renewing = asyncio.Lock()
 
     # --- opening and closing ------------------------------------------------------------------------
 
@@ -157,6 +159,13 @@ class Sandbox:
             await asyncio.to_thread(self._scratch.close)
             self._scratch = None
 
+    async def _take_base(self) -> None:
+        """Lets workers begin with base packages that have been installed since the zygote began."""
+        async with self._renewing:
+            if not self._base and self._supervisor is not None and _base():
+                with contextlib.suppress(NotStarted):  # which whoever asks for a worker is told
+                    await self._supervisor.renew()
+
     # --- workers ------------------------------------------------------------------------------------
 
     async def start(self, code: Code, pool: Pool, destinations: Destinations = log) -> RunningWorker:
@@ -165,6 +174,7 @@ class Sandbox:
             raise FunctionUnavailable(code.function_id, "load", "the server is stopping.", code="stopping")
         if gone := missing(code):
             raise FunctionUnavailable(code.function_id, "load", gone[0].lower() + gone[1:])
+        await self._take_base()
         base, site = [] if code.environment else self._base, [os.path.realpath(folder) for folder in code.folders]
         maker: Supervisor | OnDemand = self._supervisor
         if code.environment or brings(code, self._supervisor.missed):
@@ -175,8 +185,13 @@ class Sandbox:
             logger.error("No worker for '%s': %s", code.function_id, error)
             message = f"its worker cannot be started: {error}"
             raise FunctionUnavailable(code.function_id, "load", message, retry_after=5) from None
-        with contextlib.suppress(ProcessLookupError):  # it has gone already, which is noticed at its sockets
-            settle(forked.pid)
+        try:
+            with contextlib.suppress(ProcessLookupError):  # it has gone already, which is noticed at its sockets
+                settle(forked.pid)
+        except OSError as error:
+            forked.close()
+            forked.kill()
+            raise _unreachable(code, error) from error
         policy, notifications = code.policy, forked.notifications
         broker = Broker(code.function_id, policy, notifications, forked.pid, destinations=destinations)
         broker.start()
@@ -190,8 +205,19 @@ class Sandbox:
             on_end=pool.on_end,
         )
         worker.shared_mb = maker.shared_mb
-        await worker.open()
+        try:
+            await worker.open()
+        except BaseException as error:
+            # Nobody knows of it yet, so nobody else would ever end it.
+            worker.kill(exits.closed_by_us("whoever wanted it has left"))
+            if isinstance(error, OSError):
+                raise _unreachable(code, error) from error
+            raise
         return worker
+
+
+def _unreachable(code: Code, error: OSError) -> FunctionUnavailable:
+    return FunctionUnavailable(code.function_id, "load", f"its worker cannot be reached: {error}.", retry_after=5)
 
 
 def _config(code: Code) -> Json:

@@ -26,6 +26,7 @@ logger = logging.getLogger(__name__)
 NAME = "webui-functions"
 LOCK = "lock"
 WAIT_AND_REMOVE = 'read -r nothing; if [ -d "$1" ]; then exec "$2" -I -S "$3" "$1"; fi'
+END_SECONDS = 5.0
 FRESH_SECONDS = 60.0
 """How old a folder must be to count as left behind when it has no lock: it may be in the making."""
 
@@ -95,7 +96,11 @@ class Scratch:
         os.close(self._life)
         os.close(self._lock)
         if self._remover is not None:
-            self._remover.wait()
+            try:
+                self._remover.wait(END_SECONDS)
+            except subprocess.TimeoutExpired:  # somebody has stopped it, or it removes what is long removed
+                self._remover.kill()
+                self._remover.wait()
 
 
 def _note_of(folder: Path) -> Path:

@@ -14,11 +14,11 @@ import subprocess
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from pipeline_app.runners.forked import Ends, Forked, Json, NotStarted, wids
+from pipeline_app.runners.forked import Ends, Forked, Json, NotStarted, ZygoteGone, wids
 from pipeline_app.runners.launch import command, environment, switches
 from pipeline_app.runners.layers import WORKER_PACKAGE, Layers
 from pipeline_app.runners.scratch import Scratch
-from pipeline_app.runners.zygote import FORK_SECONDS, ZygoteGone
+from pipeline_app.runners.zygote import FORK_SECONDS
 
 LOOK_SECONDS = 0.05
 """How often it is looked whether a worker has ended."""
@@ -62,8 +62,12 @@ class Spawner:
         if not self.alive:
             raise ZygoteGone("Workers are not started any more.")
         wid = next(wids)
-        folder = self._scratch.folder(wid)
-        ends = Ends()
+        try:
+            folder = self._scratch.folder(wid)
+            ends = Ends()
+        except OSError as error:  # no room on the disk, or no descriptor left
+            await asyncio.to_thread(self._scratch.drop, wid)
+            raise NotStarted(f"A worker cannot be started: {error}.") from error
         worker = self._workers[wid] = Forked(wid, folder, ends.main, ends.sync, ends.log)
         whole = {
             "readable": self._readable,
@@ -90,6 +94,7 @@ class Spawner:
             worker.kill()
             if not worker.pid:
                 del self._workers[wid]
+                await asyncio.to_thread(self._scratch.drop, wid)
             if isinstance(error, TimeoutError):
                 raise NotStarted(f"A worker was not ready within {FORK_SECONDS:g} s.") from None
             if isinstance(error, OSError):
@@ -115,8 +120,10 @@ class Spawner:
         while (code := process.poll()) is None:
             await asyncio.sleep(LOOK_SECONDS)
         del self._workers[worker.wid]
-        await asyncio.to_thread(self._scratch.drop, worker.wid)
-        worker.exited(-code if code < 0 else code << 8)
+        try:
+            await asyncio.to_thread(self._scratch.drop, worker.wid)
+        finally:
+            worker.exited(-code if code < 0 else code << 8)
 
     async def close(self) -> None:
         """Ends every worker and waits until nothing of them is left. May be repeated."""

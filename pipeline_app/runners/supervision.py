@@ -8,6 +8,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
+import signal
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -81,6 +83,20 @@ class Supervisor:
                     await self._changed.wait()
         raise NotStarted(f"The process that makes workers is not there. {self.trouble}".strip())
 
+    async def renew(self) -> None:
+        """Has another zygote fork from now on; the workers of this one live on. Raises ``NotStarted``."""
+        before = self._zygote
+        if before is None or not before.pid:
+            await self._start()
+            return
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(before.pid, signal.SIGKILL)
+        ends = self._loop.time() + PATIENCE
+        while self._zygote is None or self._zygote is before:
+            if self._closing or self._loop.time() > ends:
+                raise NotStarted(f"The process that makes workers cannot be started anew. {self.trouble}".strip())
+            await asyncio.sleep(0.01)
+
     async def close(self) -> None:
         """Ends the zygote, and all workers of this one and of those before."""
         self._closing = True
@@ -120,11 +136,16 @@ class Supervisor:
                     await self._start()
                     return
                 except NotStarted as error:
-                    self._failures += 1
-                    self.trouble = str(error)
-                    logger.error("%s", error)
+                    self._failed(str(error))
+                except Exception as error:  # no thread to be had, no disk: nobody else would ever try again
+                    self._failed(f"It cannot be started: {error}.")
         finally:
             self._starting = None
+
+    def _failed(self, why: str) -> None:
+        self._failures += 1
+        self.trouble = why
+        logger.error("%s", why)
 
 
 class OnDemand:

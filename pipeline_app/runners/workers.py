@@ -108,7 +108,7 @@ class RunningWorker:
     def begin(
         self, kind: str, *rest: Any, task: Task | None = None, on_end: Callable[[], None] | None = None
     ) -> RemoteCall:
-        """Sends the frame ``[kind, number, *rest]`` that begins a call."""
+        """Sends the frame ``[kind, number, *rest]`` that begins a call. Raises as ``protocol.encode`` does."""
         self._account()
         self._numbers += 1
         call = RemoteCall(self, self._numbers, task, on_end)
@@ -116,9 +116,9 @@ class RunningWorker:
         if self.exit is not None:
             call.end(None, self.exit.error(self.code.function_id, call.hook, call.number))
             return call
+        self.send([kind, call.number, *rest])  # first: what can't be sent must not stay among the calls for ever
         self.calls[call.number] = call
         self._burnt = None
-        self.send([kind, call.number, *rest])
         return call
 
     def send(self, message: list[Any]) -> None:
@@ -209,6 +209,8 @@ class RunningWorker:
                 self._requests.answer(self._main, n, self.calls.get(number), method, params, streamed=True)
             case ["take", int() as n, int() as taken]:
                 self._requests.took(n, taken)
+            case ["drop", int() as n]:
+                self._requests.drop(n)
             case ["pong", int() as n]:
                 if n == self._pings and self._pong is not None:
                     self._pong.cancel()

@@ -20,8 +20,9 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from pipeline_app.runners.forked import Ends, Forked, NotStarted, wids
-from pipeline_app.runners.launch import command, environment, switches
+from pipeline_app.runners.forked import Ends, Forked, NotStarted, ZygoteGone, wids
+from pipeline_app.runners.headcount import thread_count
+from pipeline_app.runners.launch import OPTIONAL, PRELOAD, launched, switches
 from pipeline_app.runners.layers import WORKER_PACKAGE, Layers
 from pipeline_app.runners.scratch import Scratch, started
 
@@ -29,10 +30,6 @@ __all__ = ("Forked", "NotStarted", "Zygote", "ZygoteGone")
 
 logger = logging.getLogger(__name__)
 
-PRELOAD = ("pydantic", "starlette.requests", "starlette.responses", "fastapi", "httpx", "requests", "aiohttp", "orjson")
-"""What most functions import. Ready in the zygote it costs a worker neither time nor memory."""
-OPTIONAL = frozenset(("orjson",))
-"""Faster where it is installed, and not missed where it is not."""
 PACKET = 256 * 1024
 START_SECONDS = 60.0
 FORK_SECONDS = 20.0
@@ -41,18 +38,6 @@ FULL_PAUSE = 0.01
 """Seconds until a packet is offered again to a zygote that has not yet taken those before."""
 
 Json = dict[str, Any]
-
-
-def _threads_seen(pid: int) -> int:
-    """Returns how many threads a process has, seen from outside; 0 where there is no telling."""
-    try:
-        return len(os.listdir(f"/proc/{pid}/task"))
-    except OSError:
-        return 0
-
-
-class ZygoteGone(Exception):
-    """There is no zygote that could make a worker."""
 
 
 class Zygote:
@@ -74,6 +59,7 @@ class Zygote:
         on_end: Callable[[], None] = lambda: None,
     ) -> None:
         self.alive = False
+        self._lost = False  # its end of the socket is closed
         self.up: Json = {}
         """What it told at its start: ``{"pid", "report", "failed": {module: why}, "missed": [modules], "threads"}``."""
         self._turn = asyncio.Lock()
@@ -107,7 +93,7 @@ class Zygote:
         self._loop = asyncio.get_running_loop()
         while True:
             told = await self._first_word()
-            starts_thread = told.get("threads") or _threads_seen(told["up"]["pid"]) > 1
+            starts_thread = told.get("threads") or thread_count(told["up"]["pid"]) > 1
             if not starts_thread or not self._preload:
                 break
             # Forking a process with threads copies their locks as they happen to be.
@@ -118,6 +104,9 @@ class Zygote:
             else:
                 logger.warning("One of %s starts a thread, so nothing is preloaded.", ", ".join(self._preload))
                 self._preload = []
+        if self._lost:
+            await self._stop()
+            raise NotStarted("The process that makes workers ended as soon as it had started.")
         self.up = told["up"]
         self.alive = True
         for module, why in self.up["failed"].items():
@@ -128,6 +117,7 @@ class Zygote:
 
     async def _first_word(self) -> Json:
         self._first: asyncio.Future[Json] = self._loop.create_future()
+        self._lost = False
         self._said.clear()
         launching = asyncio.ensure_future(asyncio.to_thread(self._launch))
         try:
@@ -150,28 +140,7 @@ class Zygote:
             raise
 
     def _launch(self) -> tuple[socket.socket, subprocess.Popen[bytes], int]:
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        said, says = os.pipe()
-        try:
-            process = subprocess.Popen(
-                command("main", theirs.fileno(), prefix=self._prefix),
-                pass_fds=[theirs.fileno()],
-                env=environment(self._scratch.path),
-                cwd=self._scratch.path,
-                stdin=subprocess.DEVNULL,
-                stdout=says,
-                stderr=says,
-                start_new_session=True,
-            )
-        except OSError as error:
-            ours.close()
-            os.close(said)
-            raise NotStarted(f"The process that makes workers cannot be started: {error}") from error
-        finally:
-            theirs.close()
-            os.close(says)
-        ours.setblocking(False)
-        os.set_blocking(said, False)
+        ours, process, said = launched(self._scratch.path, self._prefix)
         root = str(self._scratch.path)
         confine = {**switches(self._layers), "readable": self._readable, "writable": [root]}
         start = {"site": self._site, "preload": self._preload, "confine": confine, "root": root}
@@ -219,6 +188,7 @@ class Zygote:
                 self._exited(wid, status, usage)
 
     def _died(self) -> None:
+        self._lost = True
         self._loop.remove_reader(self._control)
         if not self._first.done():
             self._on_errors()
@@ -227,16 +197,19 @@ class Zygote:
             return
         self.alive = False
         logger.error("The process that makes workers (pid %s) ended; its workers finish what they do.", self.pid)
-        forks, self._forks = self._forks, {}
-        for waiting in forks.values():
-            if not waiting.done():
-                waiting.set_exception(ZygoteGone("The process that makes workers ended."))
+        self._give_up_forks()
         for worker in self.workers:
             self._watch(worker)
         self._on_errors()
         self._end_sockets()
         self._aside(self._end_process)
         self._on_end()
+
+    def _give_up_forks(self) -> None:
+        forks, self._forks = self._forks, {}
+        for waiting in forks.values():
+            if not waiting.done():
+                waiting.set_exception(ZygoteGone("The process that makes workers ended."))
 
     # --- workers -------------------------------------------------------------------------------------------
 
@@ -248,8 +221,12 @@ class Zygote:
         if not self.alive:
             raise ZygoteGone("There is no process that makes workers.")
         wid = next(wids)
-        folder = self._scratch.folder(wid)
-        ends = Ends()
+        try:
+            folder = self._scratch.folder(wid)
+            ends = Ends()
+        except OSError as error:  # no room on the disk, or no descriptor left
+            self._aside(self._scratch.drop, wid)
+            raise NotStarted(f"A worker cannot be started: {error}.") from error
         worker = self._workers[wid] = Forked(wid, folder, ends.main, ends.sync, ends.log, kill_with=self._kill)
         readable = [*config.get("readable", self._readable), *config.get("site", ())]
         whole = {**config, **switches(self._layers), "scratch": str(folder), "readable": readable}
@@ -264,18 +241,31 @@ class Zygote:
                     raise NotStarted(f"No worker could be forked: {told['why']}.")
                 worker.pid = told["pid"]
                 await ends.booted(worker)
+            if worker.ended:
+                raise NotStarted("A worker ended as soon as it was ready.")
             self._scratch.note(wid, worker.pid)
         except BaseException as error:
             self._forks.pop(wid, None)
             worker.close()
             worker.kill()
             if isinstance(error, TimeoutError):
+                if not waiting.done() or waiting.cancelled():  # the process itself said nothing, not the new worker
+                    self._replace()
+                    raise ZygoteGone("The process that makes workers does not answer.") from None
                 raise NotStarted(f"A worker was not ready within {FORK_SECONDS:g} s.") from None
+            if isinstance(error, OSError):
+                raise NotStarted(f"A worker cannot be started: {error}.") from error
             raise
         finally:
             ends.close_theirs()
             ends.boot.close()
         return worker
+
+    def _replace(self) -> None:
+        """Ends a process that has not forked for so long that it never will, so that another is started."""
+        if self.alive:
+            logger.error("The process that makes workers (pid %s) does not answer, so it is ended.", self.pid)
+            self._end_at_once()
 
     async def _send_in_turn(self, message: Json, fds: Sequence[int]) -> None:
         """Sends a packet when the zygote has taken enough of those before."""
@@ -300,31 +290,38 @@ class Zygote:
             raise NotStarted(f"The process that makes workers cannot be asked: {error}.") from None
 
     def _exited(self, wid: int, status: int | None, usage: Json) -> None:
-        worker = self._workers.pop(wid, None)
-        if worker is not None:
-            self._aside(self._scratch.drop, wid)
+        if (worker := self._workers.pop(wid, None)) is not None:
             worker.exited(status, usage)
+            self._aside(self._scratch.drop, wid)
 
     def _kill(self, worker: Forked) -> None:
         pidfd = self._watched.get(worker.wid)
-        try:
-            if pidfd is not None:
+        if pidfd is not None:
+            with contextlib.suppress(ProcessLookupError):  # it ended by itself
                 signal.pidfd_send_signal(pidfd, signal.SIGKILL)
-            elif self.alive and not worker.killed:
-                self._send({"kill": worker.wid})
-            elif worker.pid:  # asked before, and the zygote did nothing: it was stopped
-                os.kill(worker.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass  # it ended by itself
+            return
+        try:
+            if not self.alive or worker.killed:
+                raise ZygoteGone  # or it was asked before, and did nothing: it was stopped
+            self._send({"kill": worker.wid})
         except (BlockingIOError, NotStarted, ZygoteGone):
-            if worker.pid:
-                os.kill(worker.pid, signal.SIGKILL)
-        if not self.alive and pidfd is None:
+            self._kill_by_number(worker)
+        if not self.alive:
             self._exited(worker.wid, None, {})
+
+    def _kill_by_number(self, worker: Forked) -> None:
+        """Ends a process by its number, unless that means another process now."""
+        if worker.pid and self._scratch.noted(worker.wid) in ("", started(worker.pid)):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(worker.pid, signal.SIGKILL)
 
     def _aside(self, work: Callable[..., object], *args: Any) -> None:
         """Does on a thread what may take a while."""
-        done = self._loop.run_in_executor(None, work, *args)
+        try:
+            done = self._loop.run_in_executor(None, work, *args)
+        except RuntimeError:  # a command ends, and its loop takes no more threads: it can wait
+            work(*args)
+            return
         self._clearing.add(done)
         done.add_done_callback(self._clearing.discard)
 
@@ -334,7 +331,8 @@ class Zygote:
         """Watches a worker whose zygote cannot tell of its end any more."""
         try:
             pidfd = os.pidfd_open(worker.pid)
-        except OSError:  # gone; or it was never ready
+        except OSError:  # gone; it was never ready; or the server has no descriptor left to see it by
+            self._kill_by_number(worker)
             self._exited(worker.wid, None, {})
             return
         if self._scratch.noted(worker.wid) not in ("", started(worker.pid)):  # the number means another process now
@@ -371,6 +369,7 @@ class Zygote:
         self._loop.remove_reader(self._control)
         with contextlib.suppress(BlockingIOError, NotStarted, ZygoteGone):  # ended, or stopped
             self._send({"end": True})
+        self._give_up_forks()
         await asyncio.to_thread(self._end_process)
         self._end_sockets()
         for worker in self.workers:
@@ -387,7 +386,10 @@ class Zygote:
         try:
             self._process.wait(END_SECONDS)
         except subprocess.TimeoutExpired:
-            for pid in {self.pid, self._process.pid} - {0}:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
+            self._end_at_once()
             self._process.wait()
+
+    def _end_at_once(self) -> None:
+        for pid in {self.pid, self._process.pid} - {0}:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)

@@ -31,7 +31,7 @@ import threading
 import traceback
 from typing import Any, NoReturn
 
-from . import confine, filling, kernel, lifeline, names, serving
+from . import confine, filling, kernel, lifeline, mappings, names, serving
 from .hosts import SyncLine
 
 PACKET = 256 * 1024
@@ -244,6 +244,7 @@ def _prepare_interpreter(config: dict[str, Any]) -> None:
     """Gives this process what must not be shared with its siblings, and what a function finds about it."""
     gc.enable()
     threading.stack_size(STACK)
+    mappings.install()
     random.seed()
     if "numpy" in sys.modules:
         sys.modules["numpy"].random.seed()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import lru_cache
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -22,6 +23,8 @@ REQUEST_HOOKS = frozenset(("pipe", "pipes", "inlet", "request", "stream", "outle
 CHAT_HOOKS = REQUEST_HOOKS - {"pipes"}
 EVENT_HOOKS = frozenset(("event",))
 ALL_HOOKS = REQUEST_HOOKS | EVENT_HOOKS
+METADATA_IN_BODY = frozenset(("inlet", "request"))
+"""Hooks that find the metadata in the body, whether they ask for it or not."""
 
 
 class Argument(NamedTuple):
@@ -31,6 +34,8 @@ class Argument(NamedTuple):
     hooks: frozenset[str]
     what: str
     make: Maker
+    of: tuple[str, ...] = ()
+    """What of the context it is made from."""
 
     @property
     def events_only(self) -> bool:
@@ -65,9 +70,9 @@ def _request(call: Call) -> Any:
 
 
 def _app(call: Call) -> Any:
-    from .request import App
+    from .request import application
 
-    return App(call.context)
+    return application()
 
 
 def _id(call: Call) -> Any:
@@ -153,19 +158,22 @@ _ENTRIES = (
         ALL_HOOKS,
         "The caller as a dict: id, email, name, role and more, and his user valves under `valves`.",
         _user,
+        ("user",),
     ),
-    Argument("user", REQUEST_HOOKS, "The same dict under the name that older functions use.", _user),
+    Argument("user", REQUEST_HOOKS, "The same dict under the name that older functions use.", _user, ("user",)),
     Argument(
         "__metadata__",
         ALL_HOOKS,
         'The request\'s metadata as a dict; in inlet and request it is also `body["metadata"]`.',
         _metadata,
+        ("metadata",),
     ),
     Argument(
         "__event_emitter__",
         ALL_HOOKS,
         'An async callable that sends an event `{"type", "data"}` to the client.',
         _emitter,
+        ("metadata",),
     ),
     Argument(
         "__event_call__", ALL_HOOKS, "An async callable that sends an event and returns the client's answer.", _caller
@@ -175,35 +183,79 @@ _ENTRIES = (
         ALL_HOOKS,
         "The HTTP request as a Starlette `Request`, without credentials; None when there was none.",
         _request,
+        ("request", "metadata"),
     ),
-    Argument("__model__", ALL_HOOKS, "The model that was asked for, as a dict.", _model),
+    Argument("__model__", ALL_HOOKS, "The model that was asked for, as a dict.", _model, ("model", "metadata")),
     Argument("__id__", ALL_HOOKS, "The id of this function; in an action, of the sub-action that was clicked.", _id),
-    Argument("__chat_id__", ALL_HOOKS, "The id of the chat; empty for a plain API call.", _of_chat("chat_id", "")),
-    Argument("__message_id__", ALL_HOOKS, "The id of the answer's message, or None.", _of_chat("message_id")),
-    Argument("__session_id__", ALL_HOOKS, "The id of the client's session, or None.", _of_chat("session_id")),
-    Argument("__oauth_token__", ALL_HOOKS, "The caller's OAuth token as a dict, or None.", _of_context("oauth_token")),
+    Argument(
+        "__chat_id__",
+        ALL_HOOKS,
+        "The id of the chat; empty for a plain API call.",
+        _of_chat("chat_id", ""),
+        ("chat_id", "metadata"),
+    ),
+    Argument(
+        "__message_id__",
+        ALL_HOOKS,
+        "The id of the answer's message, or None.",
+        _of_chat("message_id"),
+        ("message_id", "metadata"),
+    ),
+    Argument(
+        "__session_id__",
+        ALL_HOOKS,
+        "The id of the client's session, or None.",
+        _of_chat("session_id"),
+        ("session_id", "metadata"),
+    ),
+    Argument(
+        "__oauth_token__",
+        ALL_HOOKS,
+        "The caller's OAuth token as a dict, or None.",
+        _of_context("oauth_token"),
+        ("oauth_token",),
+    ),
     Argument(
         "__files__",
         ALL_HOOKS,
         "The files of the request as a list of dicts; empty when there are none.",
         _of_context("files", list),
+        ("files",),
     ),
-    Argument("__tools__", ALL_HOOKS, "The tools of the request, name to entry; empty when there are none.", _tools),
+    Argument(
+        "__tools__",
+        ALL_HOOKS,
+        "The tools of the request, name to entry; empty when there are none.",
+        _tools,
+        ("tools",),
+    ),
     Argument(
         "__task__",
         ALL_HOOKS,
         "The background task that is asked for, such as `title_generation`; None in a chat.",
         _of_context("task"),
+        ("task",),
     ),
-    Argument("__task_body__", ALL_HOOKS, "The body of that task as a dict, or None.", _of_context("task_body")),
+    Argument(
+        "__task_body__",
+        ALL_HOOKS,
+        "The body of that task as a dict, or None.",
+        _of_context("task_body"),
+        ("task_body",),
+    ),
     Argument(
         "__features__",
         ALL_HOOKS,
         "The features that the client switched on, as a dict of booleans.",
         _of_context("features", dict),
+        ("features",),
     ),
     Argument(
-        "__body__", CHAT_HOOKS, "The request's payload; in stream, that of the request being answered, or None.", _body
+        "__body__",
+        CHAT_HOOKS,
+        "The request's payload; in stream, that of the request being answered, or None.",
+        _body,
+        ("body",),
     ),
     Argument("__messages__", CHAT_HOOKS, "The messages of the body as a list.", _messages),
     Argument("__event__", EVENT_HOOKS, "The system event as an object with attributes.", _event_object),
@@ -215,3 +267,17 @@ _ENTRIES = (
 )
 
 TABLE: dict[str, Argument] = {entry.name: entry for entry in _ENTRIES}
+
+ALWAYS = frozenset(("id", "head", "profile"))
+
+
+@lru_cache(maxsize=4096)
+def context_for(hook: str, parameters: tuple[str, ...]) -> frozenset[str]:
+    """Returns what of the context a call needs whose hook has these parameters: a worker is told no more than that."""
+    keys = set(ALWAYS)
+    for name in parameters:
+        if name in TABLE:
+            keys.update(TABLE[name].of)
+    if hook in METADATA_IN_BODY:
+        keys.add("metadata")
+    return frozenset(keys)

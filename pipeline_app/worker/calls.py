@@ -13,12 +13,13 @@ from .emitter import Caller, Emitter, make_caller, make_emitter
 from .errors import HookError
 from .hooks import BODY_HOOKS, Options, Single, Stream
 from .hosts import Host
-from .jsonable import copy, jsonable
+from .jsonable import copy, jsonable, name_of
 from .loader import Loaded
 from .pipes import Pipe
 from .plans import Plan
 from .profile import Profile
 from .running import Running, Stage
+from .tracebacks import text_of
 from .work import Work
 
 MEGABYTE = 1024 * 1024
@@ -55,7 +56,7 @@ class Call(Work):
         self.payload = payload
         self.context: dict[str, Any] = context if context is not None else {}
         self.metadata: dict[str, Any] | None = None
-        """After the call: the metadata as the hook left it, None when the hook did not see it."""
+        """After the call: the metadata as the hook left it, None when it left it as it was, or did not see it."""
         self.output_limit = output_limit
         self.channel: Channel | None = None
         self.progress: dict[str, Any] = {}
@@ -69,6 +70,8 @@ class Call(Work):
             self.profile = Profile(loaded.filename)
         self._user: dict[str, Any] | None = None
         self._shared: dict[str, Any] | None = None
+        self._kept = False
+        self._started = False
 
     # For the caller
 
@@ -80,14 +83,12 @@ class Call(Work):
         that is not there answers its payload (``pipes`` and ``event``: None). Raises ``HookError``; when the
         caller is cancelled, the author's code is stopped first.
         """
-        plan = self.loaded.plans.get(self.hook)
-        if self.hook == "options":
-            stage = Options(self).stage()
-        elif plan is None:
+        if not self._started:
+            self.start()
+        self._started = False  # a second time is refused
+        running = self._running
+        if running is None:
             return self._without_hook()
-        else:
-            stage = Stream(self, plan).stage() if self.hook == "stream" else Single(self, plan).stage()
-        running = self._start(stage)
         try:
             await running.waiter()
         finally:
@@ -96,6 +97,15 @@ class Call(Work):
         if self._error is not None:
             raise self._error
         return self.result
+
+    def start(self) -> None:
+        """Begins what ``value`` waits for, where that is to come a turn of the loop earlier."""
+        plan = self.loaded.plans.get(self.hook)
+        if self.hook == "options":
+            self._start(Options(self).stage())
+        elif plan is not None:
+            self._start(Stream(self, plan).stage() if self.hook == "stream" else Single(self, plan).stage())
+        self._started = True
 
     async def items(self) -> AsyncGenerator[list[Any], None]:
         """Yields what a pipe says as lists of items (see ``answers.py``), everything that is ready at once.
@@ -182,6 +192,21 @@ class Call(Work):
             self._shared = found if isinstance(found, dict) else copy(self.context.get("metadata") or {})
         return self._shared
 
+    def keep_metadata(self) -> None:
+        """Takes the metadata as the hook left it; nearly every one leaves it as it was, and then it need not travel."""
+        self._kept = True
+        if not self._is_as_given(self._shared):
+            try:
+                self.metadata = jsonable(self._shared)
+            except Exception as exc:
+                raise HookError.saying(name_of(exc), f"The metadata cannot be kept: {text_of(exc)}") from exc
+
+    def _is_as_given(self, metadata: dict[str, Any] | None) -> bool:
+        try:
+            return bool(metadata == self.context.get("metadata"))
+        except Exception:  # what the author put in has its own idea of being equal
+            return False
+
     def emitter(self) -> Emitter:
         """Returns the call's event emitter."""
         return make_emitter(self)
@@ -203,19 +228,24 @@ class Call(Work):
 
     def _on_end(self, error: HookError | None) -> None:
         super()._on_end(error)
-        if self._shared is not None and self.metadata is None:
+        if self._shared is not None and self.metadata is None and not self._kept:
             try:
-                self.metadata = jsonable(self._shared)
-            except ValueError as exc:
-                self._error = self._error or HookError.saying("ValueError", f"The metadata cannot be kept: {exc}")
+                self.keep_metadata()
+            except BaseException as exc:  # whatever the author put in; who waits for the end must be told of it
+                self._error = self._error or (
+                    exc if isinstance(exc, HookError) else HookError.saying(name_of(exc), text_of(exc))
+                )
         if self.channel is not None:
             self.channel.finish()
 
     def _failure(self, exc: BaseException) -> HookError:
         failure = super()._failure(exc)
-        status = getattr(exc, "status_code", None)
-        if isinstance(status, int) and hasattr(exc, "detail"):
-            failure.data["status"], failure.data["detail"] = int(status), jsonable(exc.detail)
+        try:
+            status = getattr(exc, "status_code", None)
+            if isinstance(status, int) and hasattr(exc, "detail"):
+                failure.data |= {"status": int(status), "detail": jsonable(exc.detail)}
+        except Exception:
+            pass  # an exception whose attributes cannot be read is an ordinary one
         failure.data.update(self.progress)
         return failure
 

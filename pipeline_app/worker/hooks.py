@@ -9,8 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from . import valves
 from .answers import Whole, action_result, collected, refused
+from .arguments import METADATA_IN_BODY
+from .chunks import Head, chunk_of, text_of
 from .errors import HookError
 from .jsonable import jsonable, weight
+from .jsonable import text as plain
 from .plans import Plan
 from .running import Stage
 
@@ -18,7 +21,6 @@ if TYPE_CHECKING:
     from .calls import Call
 
 BODY_HOOKS = frozenset(("inlet", "request", "outlet"))
-METADATA_IN_BODY = frozenset(("inlet", "request"))
 
 
 def invoke(plan: Plan, payload: Any, arguments: dict[str, Any]) -> Any:
@@ -93,14 +95,20 @@ class Single:
 
     def _body(self, result: Any) -> dict[str, Any]:
         call = self._call
-        answer = jsonable(call.payload if result is None else result)
+        if result is None:
+            result = call.payload
+        shared = self._lent and type(result) is dict and result.get("metadata") is call.shared_metadata()
+        if shared:
+            result = {name: value for name, value in result.items() if name != "metadata"}
+            call.keep_metadata()
+        answer = jsonable(result)
         if not isinstance(answer, dict):
             raise HookError.saying(
                 "TypeError",
                 f"{call.hook} of {call.loaded.function_id} returned {_named(result)}. "
                 "A filter returns the body (a dict), or nothing when it changed the body in place.",
             )
-        if call.hook in METADATA_IN_BODY:
+        if call.hook in METADATA_IN_BODY and not shared:
             left = answer.pop("metadata", None) if self._lent else answer.get("metadata")
             if isinstance(left, dict):
                 call.metadata = left
@@ -120,13 +128,18 @@ class Single:
 
 
 class Stream:
-    """The stream hook, called for a batch of events in one go."""
+    """The stream hook, called for a batch of events in one go.
+
+    A text among them is a chunk that is nothing but text (``chunks.py``), and so is a text among the answers.
+    """
 
     def __init__(self, call: Call, plan: Plan) -> None:
         self._call = call
         self._plan = plan
         self._answers: list[Any] = []
         self._arguments: dict[str, Any] = {}
+        head = call.context.get("head")
+        self._head = Head(*head) if head is not None else None
 
     def stage(self) -> Stage:
         """Returns where the call begins."""
@@ -138,10 +151,27 @@ class Stream:
 
     def _next(self) -> Any:
         self._call.progress["index"] = index = len(self._answers)
-        return invoke(self._plan, self._call.payload[index], self._arguments)
+        event = self._call.payload[index]
+        if type(event) is str and self._head is not None:
+            event = chunk_of(self._head, event)
+        return invoke(self._plan, event, self._arguments)
 
     def _keep(self, result: Any) -> None:
-        self._answers.append(jsonable(result) if result else None)
+        if not result:
+            self._answers.append(None)
+            return
+        text = text_of(self._head, result) if self._head is not None else None
+        self._answers.append(self._object(result) if text is None else plain(text))
+
+    def _object(self, result: Any) -> dict[str, Any] | str:
+        answer = jsonable(result)
+        if not isinstance(answer, (dict, str)):
+            raise HookError.saying(
+                "TypeError",
+                f"stream of {self._call.loaded.function_id} returned {_named(result)}. "
+                "A filter returns the event (a dict), or nothing to drop it.",
+            )
+        return answer
 
     def _settle(self) -> None:
         if weight(self._answers) > self._call.output_limit:

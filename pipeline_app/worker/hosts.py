@@ -9,7 +9,8 @@ import _thread
 import asyncio
 import os
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import aclosing
 from typing import Any
 
 from .jsonable import jsonable
@@ -46,6 +47,29 @@ class Host(ABC):
     @abstractmethod
     def parts(self, method: str, params: Params) -> AsyncIterator[Any]:
         """Yields the answer to a host call piece by piece. Raises ``HostError``."""
+
+
+async def over_from(home: asyncio.AbstractEventLoop, pieces: AsyncGenerator[Any, None]) -> AsyncGenerator[Any, None]:
+    """Yields what comes piece by piece on its loop, to that loop and to any other; it ends there when it ends here."""
+    if asyncio.get_running_loop() is home:
+        async with aclosing(pieces):
+            async for piece in pieces:
+                yield piece
+        return
+    missing = object()
+
+    async def following() -> Any:
+        return await anext(pieces, missing)
+
+    try:
+        while True:
+            piece = await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(following(), home))
+            if piece is missing:
+                return
+            yield piece
+    finally:
+        if not home.is_closed():
+            asyncio.run_coroutine_threadsafe(pieces.aclose(), home)
 
 
 def _nobody() -> Host | None:
@@ -176,9 +200,9 @@ class Requests:
         try:
             return await future
         finally:
-            del self._waiting[number]
+            self._forget(number, future)
 
-    async def parts(self, call_id: int, method: str, params: Params) -> AsyncIterator[Any]:
+    async def parts(self, call_id: int, method: str, params: Params) -> AsyncGenerator[Any, None]:
         """Yields the pieces of an answer; the server sends on as they are taken."""
         number, future = self._begin(call_id, method, params)
         pieces = self._pieces[number] = asyncio.Queue()
@@ -192,7 +216,8 @@ class Requests:
                 yield piece
                 self._send(encode(["take", number, size]))
         finally:
-            del self._waiting[number], self._pieces[number]
+            del self._pieces[number]
+            self._forget(number, future)
 
     def reply(self, number: int, ok: Any, value: Any) -> None:
         """Takes the server's answer; nobody may be waiting any more."""
@@ -208,6 +233,13 @@ class Requests:
         pieces = self._pieces.get(number)
         if pieces is not None:
             pieces.put_nowait((size, value))
+
+    def _forget(self, number: int, future: asyncio.Future[Any]) -> None:
+        """Waits no longer for an answer; one that has not come is not wanted any more."""
+        del self._waiting[number]
+        if future.cancelled() or not future.done():
+            future.cancel()
+            self._send(encode(["drop", number]))
 
     def _begin(self, call_id: int, method: str, params: Params) -> tuple[int, asyncio.Future[Any]]:
         self._numbers += 1
@@ -236,19 +268,8 @@ class WorkerHost(Host):
         return self._line.ask(self.call_id, method, params)
 
     async def parts(self, method: str, params: Params) -> AsyncIterator[Any]:
-        pieces = self._requests.parts(self.call_id, method, params)
-        if asyncio.get_running_loop() is self._requests.loop:
+        async with aclosing(
+            over_from(self._requests.loop, self._requests.parts(self.call_id, method, params))
+        ) as pieces:
             async for piece in pieces:
                 yield piece
-            return
-        # From another loop: piece by piece over to it.
-        missing = object()
-
-        async def following() -> Any:
-            return await anext(pieces, missing)
-
-        while True:
-            piece = await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(following(), self._requests.loop))
-            if piece is missing:
-                return
-            yield piece

@@ -12,6 +12,7 @@ from typing import Any
 
 DEEPEST = 100
 _PLAIN = frozenset((int, bool, type(None)))
+_name = type.__dict__["__name__"].__get__
 
 
 def jsonable(value: Any) -> Any:
@@ -169,4 +170,9 @@ def printed(value: Any) -> str:
     try:
         return text(str(value))
     except Exception:
-        return f"<{type(value).__name__} that cannot be printed>"
+        return f"<{name_of(value)} that cannot be printed>"
+
+
+def name_of(value: Any) -> str:
+    """Returns the name of the class of ``value``, whatever its metaclass says."""
+    return text(_name(type(value)))

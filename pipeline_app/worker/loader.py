@@ -116,6 +116,7 @@ def load(
         kind, made = _function_class(module)
         loaded = Loaded(function_id, number, text, module, kind, made())
         _prepare(loaded)
+        compat.look_at(filename, text)
     except BaseException as exc:
         if before is not None:
             sys.modules[name] = before

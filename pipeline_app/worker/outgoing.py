@@ -29,13 +29,16 @@ class Outgoing:
         """Whether so much waits that whoever writes should wait too."""
         return self._size > ENOUGH
 
-    def write(self, frame: bytes) -> None:
-        """Sends a frame after those that were written before."""
+    def write(self, frame: bytes, *, at_once: bool = False) -> None:
+        """Sends a frame after those that were written before; ``at_once`` where no other is about to follow."""
         self._frames.append(frame)
         self._size += len(frame)
         if not self._armed:
             self._armed = True
-            self._loop.call_soon(self._flush)
+            if at_once:
+                self._flush()
+            else:
+                self._loop.call_soon(self._flush)
 
     async def room(self) -> None:
         """Waits until the server has read enough."""

@@ -7,10 +7,12 @@ import sys
 import threading
 from typing import Any, TextIO
 
+from .jsonable import printed
 from .jsonable import text as plain
 from .scope import current
 
 LIMIT = 64 * 1024
+_LONGEST_LEVEL = 20
 
 
 class Output:
@@ -51,7 +53,7 @@ class Output:
         self._open()
         with self._lock:
             if self._left > 0:
-                self._add("level", level, plain(message))
+                self._add("level", printed(level)[:_LONGEST_LEVEL], plain(message))
 
     def _open(self) -> None:
         if self._lock is None:  # made on first use: most calls print nothing
@@ -109,7 +111,7 @@ class _Handler(logging.Handler):
             try:
                 message = self.format(record)
             except Exception as trouble:  # the author's format string and arguments do not fit
-                message = f"{record.msg} (the log record cannot be formatted: {trouble})"
+                message = f"{printed(record.msg)} (the log record cannot be formatted: {printed(trouble)})"
             scope.output.log(record.levelname, message)
         elif len(logging.root.handlers) == 1 and (last := logging.lastResort) and record.levelno >= last.level:
             # In a worker nobody else takes what is logged outside of calls, such as by a thread of the author's.

@@ -27,6 +27,8 @@ MOST_PARTS = 500_000
 
 ASK = "ask"
 """The host call that puts a question to the client (``__event_call__``); its parameter is the event."""
+COMPLETE = "models.complete"
+"""The host call that asks a model to answer, which takes as long as the model does."""
 RESOLVE = "net.resolve"
 """The host call that asks for the addresses of a name; its parameters are ``[name, port]``."""
 

@@ -15,6 +15,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any, NamedTuple
 
 from .errors import HookError, Interrupted
+from .jsonable import name_of
 from .profile import Profile
 from .scope import Scope, current
 from .threads import Threads, is_delicate, port, raise_in_thread
@@ -183,7 +184,7 @@ class Running:
                 with self._lock:
                     self._thread = None
         except BaseException as exc:
-            error = HookError.saying(type(exc).__name__, "The call was interrupted while it ended.")
+            error = HookError.saying(name_of(exc), "The call was interrupted while it ended.")
         if self.interrupted:
             try:
                 raise_in_thread(ident, None)
@@ -203,8 +204,8 @@ class Running:
             return exc
         try:
             return self._describe(exc)
-        except Exception as trouble:
-            return HookError.saying(type(exc).__name__, f"The failure cannot be described: {type(trouble).__name__}.")
+        except BaseException as trouble:  # an attribute of the author's exception may raise anything
+            return HookError.saying(name_of(exc), f"The failure cannot be described: {name_of(trouble)}.")
 
     def _end(self, error: HookError | None) -> None:
         if self.ended:
@@ -221,4 +222,4 @@ def _nothing(_: HookError | None) -> None:
 
 
 def _undescribed(exc: BaseException) -> HookError:
-    return HookError.saying(type(exc).__name__, "The call had ended before.")
+    return HookError.saying(name_of(exc), "The call had ended before.")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
+from weakref import ReferenceType
 
 if TYPE_CHECKING:
     from .hosts import Host
@@ -17,12 +18,16 @@ if TYPE_CHECKING:
 class Scope:
     """One call as its author code sees it: whose instance it is, its valves, where its prints go, whom it may ask."""
 
-    __slots__ = ("host", "instance", "output", "valves")
+    __slots__ = ("host", "instance", "output", "valves", "work")
 
-    def __init__(self, instance: object, output: Output, host: Host | None = None) -> None:
+    def __init__(
+        self, instance: object, output: Output, host: Host | None = None, work: ReferenceType[Any] | None = None
+    ) -> None:
         self.instance = instance
         self.output = output
         self.host = host
+        self.work = work
+        """The call itself; weakly, so that it goes at once when it is over."""
         self.valves: Any = None
 
 

@@ -50,7 +50,7 @@ ALLOWED = _names(
     getrlimit getrusage sysinfo uname times getcpu getrandom sched_yield sched_get_priority_max sched_get_priority_min
     rt_sigaction rt_sigprocmask rt_sigreturn rt_sigpending rt_sigsuspend rt_sigtimedwait sigaltstack pause
     alarm getitimer setitimer nanosleep gettimeofday time timer_settime timer_gettime timer_getoverrun timer_delete
-    recvfrom recvmsg recvmmsg shutdown getsockname getpeername getsockopt
+    recvfrom recvmsg recvmmsg shutdown getsockname getpeername
     """
 )
 
@@ -71,6 +71,10 @@ the kernel gives a thread's only to its own process."""
 
 _MAP_HUGETLB, _MAP_GROWSDOWN = 0x40000, 0x100
 """Pages of a reserve that all share, and memory that does not count as data."""
+
+_MAP_PRIVATE, _MAP_ANONYMOUS, _MAP_KIND = 2, 0x20, 0xF
+"""What is shared and no file lives on when it is mapped no longer, or not all of it, and counts as nobody's then. There
+is nobody to share it with (``mappings.py`` has Python ask for private memory)."""
 
 _MADV_MERGEABLE, _MADV_HWPOISON, _MADV_SOFT_OFFLINE = 12, 100, 101
 _CLOSE_RANGE_UNSHARE = 2
@@ -100,11 +104,11 @@ _IOCTL = (
     0x5450,  # FIONCLEX
     0x5451,  # FIOCLEX
 )
+_LOCKS = (6, 7)
+"""SETLK and SETLKW pretend success: a process never waits for its own locks, and nobody else has its files. The kernel
+would keep each of them, by the million, in memory that counts as nobody's."""
 _FCNTL = (
-    *range(8),  # DUPFD, GETFD, SETFD, GETFL, SETFL, GETLK, SETLK, SETLKW
-    36,  # OFD_GETLK
-    37,  # OFD_SETLK
-    38,  # OFD_SETLKW
+    *range(6),  # DUPFD, GETFD, SETFD, GETFL, SETFL, GETLK
     1025,  # GETLEASE
     1027,  # DUPFD_QUERY
     1028,  # CREATED_QUERY
@@ -133,6 +137,10 @@ _SOCKET_OPTIONS = {
 """Options by level. What is left out opens ways round the server (fast open, IP options with routes, upper layers,
 devices) or is more kernel than a client needs (filters, zero copy)."""
 
+_NOT_ASKED = (33, 35, 59, 77)
+"""TCP_FASTOPEN_KEY (the machine's), TCP_ZEROCOPY_RECEIVE (it maps memory), PEERGROUPS and PEERPIDFD: the server as a
+descriptor. At other levels these numbers are for datagrams."""
+
 _BUFFER_SIZES = {1: (7, 8)}
 """SNDBUF and RCVBUF: what lies in sockets counts as nobody's memory, so the kernel's own sizes stay."""
 
@@ -142,10 +150,13 @@ TESTED: Mapping[str, Sequence[Test]] = {
     "sendto": [Without(3, _FAST_OPEN_OR_URGENT, errno.EOPNOTSUPP)],
     "sendmsg": [Without(2, _FAST_OPEN_OR_URGENT, errno.EOPNOTSUPP)],
     "sendmmsg": [Without(3, _FAST_OPEN_OR_URGENT, errno.EOPNOTSUPP)],
-    "mmap": [Without(3, _MAP_HUGETLB | _MAP_GROWSDOWN, errno.ENOMEM)],
+    "mmap": [
+        Without(3, _MAP_HUGETLB | _MAP_GROWSDOWN, errno.ENOMEM),
+        When(_MAP_ANONYMOUS, OneOf(3, (_MAP_PRIVATE,), errno.ENOMEM, _MAP_KIND)),
+    ],
     "madvise": [NoneOf(2, (_MADV_MERGEABLE, _MADV_HWPOISON, _MADV_SOFT_OFFLINE), errno.EINVAL)],
     "ioctl": [OneOf(1, _IOCTL, errno.ENOTTY)],
-    "fcntl": [OneOf(1, _FCNTL, errno.EPERM)],
+    "fcntl": [NoneOf(1, _LOCKS, 0), OneOf(1, _FCNTL, errno.EPERM)],
     "clone": [OneOf(0, (_CLONE_A_THREAD,), errno.EPERM, _CLONE_A_THREAD | _CLONE_NAMESPACES | _CLONE_PTRACE)],
     "close_range": [Without(2, _CLOSE_RANGE_UNSHARE, errno.EINVAL)],
     "socket": [
@@ -156,6 +167,7 @@ TESTED: Mapping[str, Sequence[Test]] = {
     # A pair of datagram sockets can be aimed at any other socket afterwards.
     "socketpair": [OneOf(0, (_UNIX,), errno.EPERM), OneOf(1, (_STREAM,), errno.EPERM, _KIND_OF_SOCKET)],
     "setsockopt": [Pair(1, _SOCKET_OPTIONS, errno.ENOPROTOOPT, _BUFFER_SIZES)],
+    "getsockopt": [NoneOf(2, _NOT_ASKED, errno.ENOPROTOOPT)],
     "prctl": [OneOf(0, _PRCTL, errno.EPERM)],
     "arch_prctl": [OneOf(0, _ARCH_PRCTL, errno.EINVAL)],
     "membarrier": [OneOf(0, _MEMBARRIER, errno.EINVAL)],
@@ -246,7 +258,7 @@ ZYGOTE_NEEDS = _names(
 know, its workers' own. It may not execute programs either."""
 
 _ZYGOTE_TESTED: Mapping[str, Sequence[Test]] = {
-    "fcntl": [OneOf(1, (*_FCNTL, *_SIGNAL_OF_A_FILE), errno.EPERM)],
+    "fcntl": [NoneOf(1, _LOCKS, 0), OneOf(1, (*_FCNTL, *_SIGNAL_OF_A_FILE), errno.EPERM)],
     "clone": [Without(0, _CLONE_NAMESPACES | _CLONE_PTRACE, errno.EPERM)],
     "prctl": [OneOf(0, (*_PRCTL, PR_CAPBSET_DROP, PR_CAP_AMBIENT, PR_SET_PTRACER), errno.EPERM)],
     "prlimit64": [OneOf(0, (0,), errno.EPERM)],

@@ -13,7 +13,8 @@ To the server:
 
     ["items", id, [item, ...]]   ["event", id, {...}]   ["pong", n]
     ["done", id, {"value", "metadata", "cpu", "output", "error"}]           once for each of the first four, at its end
-    ["host", n, id, method, params]   ["take", n, bytes]                    host calls, and pieces of answers taken
+    ["host", n, id, method, params]   ["take", n, bytes]   ["drop", n]      host calls, pieces of answers taken, and
+                                                                            answers that are not wanted any more
 
 ``error`` is None or ``{"kind": "hook" | "load" | "valves", "data" | "errors"}``.
 """
@@ -33,10 +34,11 @@ from .answers import Event, Whole
 from .calls import Call
 from .errors import HookError, LoadError, ValvesError
 from .hosts import Requests, SyncLine, WorkerHost
+from .jsonable import name_of
 from .loader import Loaded
 from .outgoing import Outgoing
 from .protocol import ASK, BATCH, WINDOW, Reader, TooLong, encode, frame_limit, packed
-from .threads import Threads
+from .threads import InContext, Threads
 from .tracebacks import text_of
 from .work import Question, Work
 
@@ -120,6 +122,7 @@ class Serving:
     def run(self) -> NoReturn:
         """Serves until the server closes its end."""
         asyncio.set_event_loop(self.loop)
+        self.loop.set_default_executor(InContext())
         hosts.fall_back_on(self._only_host)
         self.loop.add_reader(self._main, self._on_readable)
         for _ in range(MOST_TROUBLES):
@@ -215,7 +218,8 @@ class Serving:
     # --- calls -------------------------------------------------------------------------------------------
 
     def _call(self, number: int, hook: str, *given: Any) -> None:
-        self._begin(number, self._made(number, hook, *given), self._answer)
+        call = self._made(number, hook, *given)
+        self._begin(number, call, self._answer, call.start)
 
     def _stream(self, number: int, *given: Any) -> None:
         self._begin(number, self._made(number, "pipe", *given), self._answer_by_items)
@@ -260,8 +264,17 @@ class Serving:
 
     # --- answers -----------------------------------------------------------------------------------------
 
-    def _begin(self, number: int, work: Any, answer: Callable[[Job, Any], Awaitable[dict[str, Any] | None]]) -> None:
+    def _begin(
+        self,
+        number: int,
+        work: Any,
+        answer: Callable[[Job, Any], Awaitable[dict[str, Any] | None]],
+        start: Callable[[], None] | None = None,
+    ) -> None:
         job = self._jobs[number] = Job(number, work)
+        if start is not None:
+            with suppress(Exception):  # whoever waits for the answer tries again, and tells what is wrong
+                start()
         job.task = self.loop.create_task(self._end(job, answer(job, work)))
         _out_of_sight(job.task)  # of author code that cancels all tasks it sees
 
@@ -270,22 +283,22 @@ class Serving:
         value: Any = None
         error: Error | None = None
         try:
-            value = await answering
-        except HookError as failure:
-            error = {"kind": "hook", "data": failure.data}
-        except LoadError as failure:
-            error = {"kind": "load", "data": failure.data}
-        except ValvesError as failure:
-            error = {"kind": "valves", "errors": failure.errors}
-        except Exception as failure:  # whatever author code has done to this process, somebody waits for an end
-            said = f"The answer cannot be sent: {text_of(failure)[:200]}."
-            error = {"kind": "hook", "data": HookError.saying(type(failure).__name__, said).data}
+            try:
+                value = await answering
+            except HookError as failure:
+                error = {"kind": "hook", "data": failure.data}
+            except LoadError as failure:
+                error = {"kind": "load", "data": failure.data}
+            except ValvesError as failure:
+                error = {"kind": "valves", "errors": failure.errors}
+        except BaseException as failure:  # whatever author code has done to this process, somebody waits for an end
+            error = _unsendable(failure)
         while not job.work.ended:
             await job.work.wait_ended()
         if self._outgoing.crowded:
             await self._outgoing.room()
-        self._outgoing.write(self._done(job, value, error))
         del self._jobs[job.number]
+        self._outgoing.write(self._done(job, value, error), at_once=not self._jobs)
 
     async def _answer(self, job: Job, work: Call | Question) -> Any:
         value = await work.value()
@@ -334,11 +347,16 @@ class Serving:
         try:
             return encode(["done", job.number, told], frame_limit(self._output_mb))
         except TooLong:
-            failure = HookError.saying("OutputLimit", self._too_much("returned"))
-        except (ValueError, RecursionError, MemoryError) as exc:
-            failure = HookError.saying(type(exc).__name__, f"The answer cannot be sent: {text_of(exc)[:200]}.")
-        told |= {"value": None, "metadata": None, "error": {"kind": "hook", "data": failure.data}}
+            error = {"kind": "hook", "data": HookError.saying("OutputLimit", self._too_much("returned")).data}
+        except Exception as failure:
+            error = _unsendable(failure)
+        told |= {"value": None, "metadata": None, "error": error}
         return encode(["done", job.number, told])
+
+
+def _unsendable(failure: BaseException) -> Error:
+    said = f"The answer cannot be sent: {text_of(failure)[:200]}."
+    return {"kind": "hook", "data": HookError.saying(name_of(failure), said).data}
 
 
 def serve(main: int, line: SyncLine, folders: Sequence[str] = ()) -> NoReturn:

@@ -7,6 +7,7 @@ write to the loop's wake-up pipe for every result. Here results that are ready t
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import ctypes
 import queue
 import sys
@@ -14,6 +15,7 @@ import threading
 import weakref
 from collections import deque
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 MOST = 128
@@ -173,3 +175,10 @@ def is_delicate(ident: int) -> bool:
             return True
         frame = frame.f_back
     return False
+
+
+class InContext(ThreadPoolExecutor):
+    """The loop's own executor: what author code gives to ``run_in_executor`` belongs to the call that gave it."""
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        return super().submit(contextvars.copy_context().run, fn, *args, **kwargs)

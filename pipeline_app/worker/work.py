@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from typing import Any
+from weakref import ref
 
 from . import output as outputs
 from .errors import HookError, Interrupted, LoadError, ValvesError
@@ -24,7 +25,8 @@ class Work:
 
     def __init__(self, host: Host | None = None) -> None:
         self.result: Any = None
-        self._host = host
+        self.host = host
+        """The server, as it may ask it."""
         self._error: HookError | None = None
         self._interrupted = False
         self._running: Running | None = None
@@ -86,12 +88,16 @@ class Work:
         if self._running is not None:
             raise RuntimeError(f"A {type(self).__name__} is used once; make another one.")
         outputs.install()
-        self._scope = Scope(instance, self._output, self._host)
+        self._scope = Scope(instance, self._output, self.host, ref(self))
         running = self._running = Running(threads, self._scope, self._failure, self._on_end)
         running.profile = self.profile
         if self._interrupted:
             running.interrupted = True
-        running.start(stage)
+        try:
+            running.start(stage)
+        except BaseException:
+            self._running = None  # it has not begun
+            raise
         return running
 
     def _interrupt(self, running: Running, message: str, kind: str) -> None:

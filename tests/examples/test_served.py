@@ -18,8 +18,9 @@ SETUP = """
 from pathlib import Path
 from functions_app.exchange import import_file
 from functions_app.models import Function, Model, User, Valves
+from pipeline_app.models import ApiKey
 
-alice = User.objects.create_superuser("alice", "alice@example.org", "alice")
+alice = User.objects.create_superuser("alice", "alice@example.org")
 for path in sorted(Path("examples").glob("*.py")):
     imported = import_file(path, alice)
     assert imported.error is None, imported.error
@@ -34,6 +35,7 @@ for name, values in {
 Function.objects.filter(pk="openai_compatible").update(policy={"allow": [%r]})
 for name in ("pii_redaction", "word_mask", "moderation", "token_budget"):
     Model.objects.create(id=name, name=name, base_model_id="openai_compatible.words").filters.set([name])
+print(ApiKey.objects.issue(alice)[1])
 """
 
 
@@ -59,8 +61,7 @@ class Served:
 def served(tmp_path_factory, base_packages, empty_database) -> Iterator[Served]:
     with Upstream(api_key="sk-right") as upstream:
         server = Server(tmp_path_factory.mktemp("examples"), empty_database, environment={})
-        server.shell(SETUP % (upstream.base_url, urlsplit(upstream.base_url).netloc))
-        key = server.manage("create_api_key", "alice")
+        key = server.shell(SETUP % (upstream.base_url, urlsplit(upstream.base_url).netloc)).splitlines()[-1]
         server.start()
         client = openai.OpenAI(base_url=f"{server.url}/v1", api_key=key, max_retries=0)
         try:

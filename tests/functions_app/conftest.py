@@ -18,12 +18,12 @@ def _base(request):
 
 
 @pytest.fixture
-def sample() -> list[dict[str, Any]]:
+def sample(samples_can_be_had) -> list[dict[str, Any]]:
     """What Open WebUI's page downloads."""
     return json.loads((SAMPLES / "functions-export.json").read_text())
 
 
 @pytest.fixture
-def sample_with_valves() -> list[dict[str, Any]]:
+def sample_with_valves(samples_can_be_had) -> list[dict[str, Any]]:
     """What Open WebUI's API exports with valves."""
     return json.loads((SAMPLES / "functions-export-with-valves.json").read_text())

@@ -120,7 +120,28 @@ def test_what_is_more_or_less_than_a_package_is_refused(text, code):
     assert caught.value.code == code
 
 
-@pytest.mark.parametrize("text", ["none", "None", " NONE "])
+@pytest.mark.parametrize(
+    ("text", "instead"),
+    [
+        ("'lens'", "write packages without quotes"),
+        ('"lens>=1", "glass"', "write packages without quotes"),
+        ("lens  # for the eyes", "comments are not taken; leave out what begins with #"),
+        ("[lens, glass]", "write packages with commas between them, without brackets"),
+        ("pip install lens", "write the package alone"),
+        ("lens glass==1.0", "put commas between packages"),
+        ("lens; glass", "put commas between packages"),
+        ("lens=1.0", "an exact version is asked for with two signs, as in package==1.0"),
+        ("lens==latest", "name a version such as 1.0, or none for the newest"),
+        ("N/A", "where nothing is needed, leave the line out"),
+    ],
+)
+def test_what_to_write_instead_is_said(text, instead):
+    with pytest.raises(UnusableRequirement) as caught:
+        requirements({"requirements": text})
+    assert caught.value.reason == instead
+
+
+@pytest.mark.parametrize("text", ["none", "None", " NONE ", "none,"])
 def test_none_is_no_package(text):
     assert requirements({"requirements": text}) == []
 

@@ -383,3 +383,29 @@ def test_without_a_provider_there_is_no_way_in(client, db):
     for path in ("/account/", "/account/oidc/", "/account/oidc/callback/", "/account/sign-out/"):
         assert client.get(path).status_code == 404
     assert "Sign in with" not in client.get("/admin/login/").content.decode()
+
+
+# --- A provider that says all in the id token -----------------------------------------------------------------
+
+
+def test_a_provider_without_userinfo_is_believed_by_its_id_token(start_server, tmp_path):
+    provider = Provider(tmp_path / "provider")
+    try:
+        provider.rule(no_userinfo=True)
+        provider.person("dave", email="dave@example.org", name="Dave Example")
+        server = start_server(**provider.environment)
+        with Browser(base_url=server.url, timeout=30) as browser:
+            answer = browser.sign_in()
+            assert (answer.status_code, answer.headers.get("Location")) == (302, "/account/"), answer.text
+            assert "dave" in browser.get("/account/").text
+        rows_ = rows(server, "SELECT username, email FROM functions_app_user WHERE username = 'dave'")
+        assert rows_ == [("dave", "dave@example.org")]
+        provider.rule(no_userinfo=True, nonce="of-another-request")
+        with Browser(base_url=server.url, timeout=30) as browser:
+            assert browser.sign_in().status_code == 403
+        provider.rule(no_userinfo=True)
+        provider.person("", email="e@example.org")
+        with Browser(base_url=server.url, timeout=30) as browser:
+            assert browser.sign_in().status_code in (403, 502)
+    finally:
+        provider.stop()

@@ -19,7 +19,7 @@ from pipeline_app.models import ApiKey
 from tests.builders import make_function
 for function_id, source in json.loads(open({path!r}).read()).items():
     make_function(function_id, source, policy={{"time_limit": {{"pipe": 3}}}})
-alice = User.objects.create_superuser("alice", "alice@example.org", "alice")
+alice = User.objects.create_superuser("alice", "alice@example.org")
 print("key:", ApiKey.objects.issue(alice, "tests")[1])
 """
 READ = """

@@ -20,6 +20,7 @@ from tests.settings import CHECKOUT
 STORE = """
 import json
 from functions_app.models import Function, User, UserValves, Valves
+from pipeline_app.models import ApiKey
 given = json.loads({given!r})
 users = {{name: User.objects.get_or_create(username=name, defaults={{"email": name + "@example.org"}})[0] for name in given["users"]}}
 for function_id, source in given["functions"].items():
@@ -32,6 +33,7 @@ for function_id, source in given["functions"].items():
         Valves.objects.set_values(function, given["valves"][function_id])
 for name, function_id, values in given["user_valves"]:
     UserValves.objects.set_values(Function.objects.get(pk=function_id), User.objects.get(username=name), values)
+print("keys:", json.dumps({{name: ApiKey.objects.issue(user)[1] for name, user in users.items()}}))
 """
 
 
@@ -41,7 +43,6 @@ class Scene:
     def __init__(self, server: Server) -> None:
         self.server = server
         self.keys: dict[str, str] = {}
-        self.store(users=["alice"])
 
     def store(
         self,
@@ -53,18 +54,21 @@ class Scene:
         users: list[str] | None = None,
         user_valves: list[tuple[str, str, dict[str, Any]]] | None = None,
     ) -> None:
-        """Stores functions, active from then on and with access to what ``allow`` names, and people with keys."""
+        """Stores functions, active from then on and with access to what ``allow`` names, and people with keys.
+
+        Alice is there from the first time.
+        """
+        new = [name for name in dict.fromkeys(("alice", *(users or []))) if name not in self.keys]
         given = {
             "functions": functions or {},
             "globals": globals,
             "valves": valves or {},
             "allow": allow,
-            "users": users or [],
+            "users": new,
             "user_valves": user_valves or [],
         }
-        self.server.shell(STORE.format(given=json.dumps(given)))
-        for name in users or []:
-            self.keys[name] = self.server.manage("create_api_key", name)
+        said = self.server.shell(STORE.format(given=json.dumps(given)))
+        self.keys |= json.loads(said.rpartition("keys: ")[2])
 
     def body(self, model: str, text: str, **more: Any) -> dict[str, Any]:
         return {"model": model, "messages": [{"role": "user", "content": text}], **more}

@@ -85,11 +85,18 @@ class Mark(socketserver.BaseRequestHandler):
         self.server.seen += self.request.recv(1)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def marks():
     with Marks() as running:
         yield running
         running.shutdown()
+
+
+@pytest.fixture(scope="module")
+def pipes(shared_scene, marks):
+    """A server with all pipes, and one more."""
+    shared_scene.store(PIPES | {"bystander": BYSTANDER}, allow=(marks.address,))
+    return shared_scene
 
 
 def wait_for(condition, what):
@@ -119,14 +126,13 @@ def assert_it_stops(scene, marks, model, stream):
 
 
 @pytest.mark.parametrize("stream", [True, False], ids=["streamed", "not streamed"])
-def test_a_client_that_goes_away_stops_the_pipe(scene, marks, stream):
-    scene.store(PIPES | {"bystander": BYSTANDER}, allow=(marks.address,))
+def test_a_client_that_goes_away_stops_the_pipe(pipes, marks, stream):
     for name in PIPES:
-        assert_it_stops(scene, marks, name, stream)
+        assert_it_stops(pipes, marks, name, stream)
 
     async def bystander():
-        async with scene.client() as client:
-            return await scene.ask(client, "bystander")
+        async with pipes.client() as client:
+            return await pipes.ask(client, "bystander")
 
     assert asyncio.run(bystander()) == "still here"
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 
 import pytest
 
 from tests.load.scene import Scene
+from tests.servers import Server
 
 PIPE = """
 from pydantic import BaseModel
@@ -46,17 +48,31 @@ answer = "done"
 """
 
 
-def assert_never_stale(start_server, pairs, **environment):
+@pytest.fixture(scope="module")
+def two(shared_scene, empty_database) -> Iterator[tuple[Scene, Server]]:
+    """A scene with the function, and a second server of the same installation."""
+    b = Server(shared_scene.server.data_dir, empty_database, environment={})
+    b.start()
+    shared_scene.store({"edited": PIPE})
+    yield shared_scene, b
+    b.stop()
+
+
+def assert_never_stale_between(start_server, changes, **environment):
     a = start_server(**environment)
     b = start_server(a.data_dir, **environment)
     scene = Scene(a)
     scene.store({"edited": PIPE})
+    assert_never_stale(scene, b, changes)
+
+
+def assert_never_stale(scene, b, changes):
     now = {"code": 0, "valves": 0, "user": 0}
 
     async def edits():
         with scene.command(CHANGES) as command:
             async with scene.client() as through_a, scene.client(server=b) as through_b:
-                for number in range(1, pairs + 1):
+                for number in range(1, changes + 1):
                     what = ("code", "code", "valves", "user")[number % 4]
                     await asyncio.to_thread(command.do, f"{what} {number}")
                     now[what] = number
@@ -73,35 +89,33 @@ def assert_never_stale(start_server, pairs, **environment):
     asyncio.run(edits())
 
 
-def test_no_answer_is_stale_after_two_hundred_changes(start_server):
-    assert_never_stale(start_server, 200)
+def test_no_answer_is_stale_after_two_hundred_changes(two):
+    assert_never_stale(*two, 200)
 
 
 def test_no_answer_is_stale_with_redis(start_server, redis_url):
-    assert_never_stale(start_server, 60, CACHE_URL=redis_url)
+    assert_never_stale_between(start_server, 60, CACHE_URL=redis_url)
 
 
 def test_no_answer_is_stale_with_postgresql(start_server, postgres_url):
-    assert_never_stale(start_server, 40, DATABASE_URL=postgres_url)
+    assert_never_stale_between(start_server, 40, DATABASE_URL=postgres_url)
 
 
 def test_no_answer_is_stale_with_postgresql_and_redis(start_server, postgres_url, redis_url):
-    assert_never_stale(start_server, 40, DATABASE_URL=postgres_url, CACHE_URL=redis_url)
+    assert_never_stale_between(start_server, 40, DATABASE_URL=postgres_url, CACHE_URL=redis_url)
 
 
-def test_a_revoked_key_opens_nothing_at_the_other_server(start_server):
-    a = start_server()
-    b = start_server(a.data_dir)
-    scene = Scene(a)
-    scene.store({"edited": PIPE})
+def test_a_revoked_key_opens_nothing_at_the_other_server(two):
+    scene, b = two
+    scene.store(users=["bob"])
     revoke = "from django.utils import timezone\nfrom pipeline_app.models import ApiKey\n---\n"
     revoke += "ApiKey.objects.filter(user__username=line).update(revoked_at=timezone.now())\nanswer = 'done'\n"
 
     async def use():
         with scene.command(revoke) as command:
-            async with scene.client(server=b) as through_b:
+            async with scene.client("bob", server=b) as through_b:
                 await scene.ask(through_b, "edited")
-                await asyncio.to_thread(command.do, "alice")
+                await asyncio.to_thread(command.do, "bob")
                 answer = await through_b.post("/v1/chat/completions", json=scene.body("edited", "hello"))
                 assert answer.status_code == 401
 

@@ -60,28 +60,36 @@ class Filter:
 """
 
 
-@pytest.mark.parametrize("source", [PIPE, SYNC_PIPE], ids=["async", "sync"])
-def test_two_people_never_see_each_others_user_valves(scene, source):
-    people = ["alice", "bob", "carol"]
-    scene.store(
-        {"pipe": source, "filter": FILTER},
-        globals=("filter",),
-        valves={"pipe": {"shared": "for all"}},
-        users=["bob", "carol"],
-        user_valves=[(name, id, {"secret": f"{name}-{id}"}) for name in people[:2] for id in ("pipe", "filter")],
-    )
+PEOPLE = ["alice", "bob", "carol"]
 
+
+@pytest.fixture(scope="module")
+def people(shared_scene):
+    """A server with both pipes and the filter, three people, and the user valves of two of them."""
+    functions = {"async_pipe": PIPE, "sync_pipe": SYNC_PIPE, "filter": FILTER}
+    shared_scene.store(
+        functions,
+        globals=("filter",),
+        valves={name: {"shared": "for all"} for name in functions if name != "filter"},
+        users=PEOPLE,
+        user_valves=[(name, id, {"secret": f"{name}-{id}"}) for name in PEOPLE[:2] for id in functions],
+    )
+    return shared_scene
+
+
+@pytest.mark.parametrize("pipe", ["async_pipe", "sync_pipe"])
+def test_two_people_never_see_each_others_user_valves(people, pipe):
     async def one(client, name, number):
-        secret, filtered = (f"{name}-pipe", f"{name}-filter") if name != "carol" else ("default", "default")
-        answer = await scene.ask(client, "pipe", f"{name} {number}")
+        secret, filtered = (f"{name}-{pipe}", f"{name}-filter") if name != "carol" else ("default", "default")
+        answer = await people.ask(client, pipe, f"{name} {number}")
         assert (
             answer
             == json.dumps([f"{name} {number} in {filtered}", *[[name, secret, "for all"]] * 3]) + f"out {filtered}"
         )
 
     async def everybody():
-        clients = {name: scene.client(name, connections=12) for name in people}
-        await asyncio.gather(*(one(clients[people[n % 3]], people[n % 3], n) for n in range(600)))
+        clients = {name: people.client(name, connections=12) for name in PEOPLE}
+        await asyncio.gather(*(one(clients[PEOPLE[n % 3]], PEOPLE[n % 3], n) for n in range(600)))
         for client in clients.values():
             await client.aclose()
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import threading
 import time
 from collections.abc import Iterator
@@ -228,6 +229,27 @@ def test_the_first_to_come_and_the_last_to_go_know_it(tmp_path):
     assert not one.leave() and two.leave()
     assert two.enter() and two.leave()
     assert not two.leave(), "it had left already"
+
+
+@pytest.mark.django_db
+async def test_a_server_that_cannot_tell_who_else_serves_stops_all_the_same(settings, tmp_path, monkeypatch, caplog):
+    """What it has claimed is given back, and its caller goes on ending the rest."""
+    settings.DATA_DIR = tmp_path
+    released = []
+    monkeypatch.setattr(OutboxEvent.objects, "release", released.append)
+    dispatcher = Dispatcher(lambda: engine.runner)
+    assert dispatcher._roster.enter()
+    held = dispatcher._roster._held
+    monkeypatch.setattr("pipeline_app.roster._open", _no_descriptor)
+    await dispatcher.stops()
+    assert released
+    assert "can't be told" in caplog.text
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(held)
+
+
+def _no_descriptor(path):
+    raise OSError(24, "Too many open files")
 
 
 # --- Real servers -----------------------------------------------------------------------------------------

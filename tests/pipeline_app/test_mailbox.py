@@ -8,14 +8,16 @@ from datetime import timedelta
 
 import pytest
 from asgiref.sync import async_to_sync, sync_to_async
+from django.db import InterfaceError
 from django.utils import timezone
 
 from pipeline_app import mailbox
 from pipeline_app.asking import QuestionAnswered, QuestionClosed, QuestionNotFound, Questions, patience
+from pipeline_app.background import Backgrounds
 from pipeline_app.models import Letter, Presence, Run, RunEvent
 from pipeline_app.models.presence import this_process
 from pipeline_app.models.run import GONE
-from pipeline_app.runs import Record, log
+from pipeline_app.runs import Record, RunLog, log
 from pipeline_app.snapshot import person_of
 from pipeline_app.story import Story, follow_stored
 from pipeline_app.worker.emitter import Unanswered
@@ -105,6 +107,103 @@ async def test_a_letter_that_nobody_takes_is_taken_back(alice, monkeypatch):
     await sync_to_async(Presence.objects.note)("another")
     assert await mailbox._send(Letter(run="x", kind="stop", sender=person.id), 0.1) is None
     assert not await sync_to_async(Letter.objects.exists)()
+
+
+async def test_nobody_waits_for_a_stop_that_every_process_has_passed_by(alice, monkeypatch):
+    monkeypatch.setattr(mailbox, "ASKED_SECONDS", 0.01)
+    person = await sync_to_async(person_of)(alice)
+    boxes = [mailbox.Mailbox(lambda: None) for _ in range(3)]
+    for box in boxes[:2]:
+        await box._look()
+    for name in ("a process", "another"):
+        await sync_to_async(Presence.objects.note)(name)
+    sending = asyncio.create_task(mailbox._send(Letter(run="x", kind="stop", sender=person.id), 600))
+    async with asyncio.timeout(30):
+        while not await sync_to_async(Letter.objects.exists)():
+            await asyncio.sleep(0.01)
+        for box in (boxes[0], boxes[0], boxes[2], boxes[2]):  # each counts once, and not who came after the letter
+            await box._look()
+        assert (await sync_to_async(Letter.objects.get)()).passed == 1
+        await asyncio.wait({sending}, timeout=0.1)
+        assert not sending.done()
+        await boxes[1]._look()
+        assert await sending is None
+    assert not await sync_to_async(Letter.objects.exists)()
+
+
+async def test_an_answer_waits_although_every_process_has_passed_it_by(alice, monkeypatch):
+    """Its run was there a moment ago, and how that ended is not written yet."""
+    monkeypatch.setattr(mailbox, "ASKED_SECONDS", 0.01)
+    person = await sync_to_async(person_of)(alice)
+    await sync_to_async(Presence.objects.note)("another")
+    sending = asyncio.create_task(mailbox._send(Letter(run="x", kind="answer", sender=person.id), 600))
+    async with asyncio.timeout(30):
+        while not await sync_to_async(Letter.objects.update)(passed=1):
+            await asyncio.sleep(0.01)
+    await asyncio.wait({sending}, timeout=0.1)
+    assert not sending.done()
+    sending.cancel()
+    await asyncio.wait({sending})
+
+
+@pytest.mark.parametrize("trouble", [InterfaceError("connection already closed"), RuntimeError("can't start thread")])
+async def test_a_process_goes_on_saying_that_it_is_there_whatever_happens_to_the_database(monkeypatch, trouble):
+    """Others would take it for gone, and its runs for lost, as long as it lives."""
+    note, tries = Presence.objects.note, []
+
+    def noted(name):
+        tries.append(name)
+        if len(tries) == 1:
+            raise trouble
+        note(name)
+
+    monkeypatch.setattr(mailbox, "LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(mailbox, "ASKED_SECONDS", 0.01)
+    monkeypatch.setattr(Presence.objects, "note", noted)
+    box = mailbox.Mailbox(lambda: None)
+    looking = asyncio.create_task(box.keep_looking())
+    async with asyncio.timeout(30):
+        while not box.is_open:
+            assert not looking.done()
+            await asyncio.sleep(0.01)
+    looking.cancel()
+    await asyncio.wait({looking})
+    assert len(tries) == 2
+
+
+async def test_who_sent_a_letter_hears_when_it_could_not_be_followed(alice, monkeypatch):
+    person = await sync_to_async(person_of)(alice)
+
+    async def fail(*_):
+        raise RuntimeError("no")
+
+    monkeypatch.setattr(mailbox, "stop", fail)
+    sent = await sync_to_async(letter)()
+    await mailbox.Mailbox(lambda: None)._handle(sent, person)
+    await sync_to_async(sent.refresh_from_db)()
+    assert sent.reply == {"error": "failed"}
+
+
+@pytest.mark.parametrize("trouble", [InterfaceError("connection already closed"), RuntimeError("can't start thread")])
+def test_what_could_not_be_written_is_written_the_next_time(alice, monkeypatch, trouble):
+    def fail(*_, **__):
+        raise trouble
+
+    record = Record(person_of(alice), "r", "chat", "m")
+    record.steps.append({"function": "f", "version": 1, "hook": "pipe", "wall_ms": 1, "cpu_ms": 1})
+    runs = RunLog()
+    record.written = False
+    monkeypatch.setattr("pipeline_app.runs.publish", fail)
+    runs._waiting.append((record, 1.0))
+    runs.used("key")
+    with pytest.raises(type(trouble)):
+        runs.write()
+    assert not Run.objects.exists()
+    assert list(runs._used) == ["key"]
+    runs._used.clear()
+    monkeypatch.undo()
+    assert runs.write() == 1
+    assert Run.objects.get().pk == record.id
 
 
 # --- Questions ------------------------------------------------------------------------------------------------
@@ -211,6 +310,58 @@ async def test_a_story_is_told_from_any_number_on_from_memory_and_from_the_datab
     for after in (6, 7, 1000):
         assert await read(story.follow(after, 60)) == [b"data: [DONE]"]
         assert await read(follow_stored(run.pk, after, 60)) == [b"data: [DONE]"]
+
+
+async def test_a_story_is_written_to_its_end_whatever_happens_to_the_database(bob, monkeypatch):
+    monkeypatch.setattr("pipeline_app.story.WRITE_SECONDS", 0.01)
+    monkeypatch.setattr("pipeline_app.story.AGAIN_SECONDS", 0.01)
+    run = await sync_to_async(run_of)(bob)
+    write, tries = Story._write, []
+
+    def fail_once(story):
+        tries.append(True)
+        if len(tries) == 1:
+            raise InterfaceError("connection already closed")
+        write(story)
+
+    monkeypatch.setattr(Story, "_write", fail_once)
+    story = Story(run.pk)
+    story.add(frames(1, 2))
+    story.end(b"data: [DONE]\n\n")
+    async with asyncio.timeout(30):
+        await story.keep_writing()
+    assert await read(follow_stored(run.pk, 0, 60)) == [*told(1, 2), b"id: 3\ndata: [DONE]"]
+
+
+async def test_work_that_nobody_can_hear_any_more_is_ended(bob, caplog):
+    """What it says would fill its channel, where it would wait for ever for a reader."""
+
+    class Broken:
+        def encode(self, pieces):
+            raise ValueError("no frame")
+
+        def error(self, error):
+            return b'data: {"error":1}\n\ndata: [DONE]\n\n'
+
+    ended = []
+
+    async def work(channel):
+        with record:
+            try:
+                while True:
+                    await channel.send(["x"] * 300)
+            finally:
+                ended.append(True)
+
+    record = Record(await sync_to_async(person_of)(bob), "r", "chat", "m")
+    backgrounds = Backgrounds(lambda: None)
+    await sync_to_async(Presence.objects.note)(this_process())
+    await backgrounds.start(record, work, Broken(), interactive=False)
+    async with asyncio.timeout(30):
+        await asyncio.wait(set(backgrounds._runs))
+    assert ended
+    record.end()
+    assert "no frame" in caplog.text
 
 
 async def test_a_story_without_an_end_is_ended_for_its_followers(bob):

@@ -93,6 +93,31 @@ def test_a_function_with_packages_that_cannot_be_had_harms_no_other(wheels):
     assert Environment.objects.get(requirements=["nowhere"]).error is None
 
 
+@pytest.mark.parametrize(
+    ("code", "error", "message"),
+    [
+        ("import lens\n\nclass Pipe\n", "SyntaxError", "expected ':'"),
+        ("import lens\n\nclass Pipes:\n    pass\n", "LoadError", "There is no class Pipe, Filter, Action or Event at"),
+        ("import lens\nimport ctypes\n" + PIPE.format(what="''"), "ImportError", "not allow it to import ctypes"),
+    ],
+)
+def test_what_can_not_serve_with_any_packages_costs_no_build(wheels, code, error, message):
+    source = '"""\nrequirements: lens\n"""\n' + code
+    function = make_function(source=source, policy={"imports": {"deny": ["ctypes"]}})
+    broken = function.newest
+    assert (broken.state, broken.error["type"], broken.environment) == ("broken", error, None)
+    assert message in broken.error["message"]
+    if error == "SyntaxError":
+        assert (broken.error["line"], "class Pipe" in broken.error["traceback"]) == (6, True)
+    assert not Environment.objects.exists()
+
+
+def test_a_class_that_no_text_can_show_is_looked_for_where_the_packages_are(wheels):
+    made = "import lens\n\nglobals()['Pi' + 'pe'] = type('Made', (), {'pipe': lambda self, body: lens.VERSION})\n"
+    function = make_function(source='"""\nrequirements: lens\n"""\n' + made)
+    assert (function.live.manifest["kind"], function.live.environment.packages) == ("pipe", {"lens": "1.0"})
+
+
 def test_a_set_whose_folder_is_gone_is_built_from_its_lock(wheels):
     function = make_function(source=asking("lens", "lens"))
     row = function.live.environment

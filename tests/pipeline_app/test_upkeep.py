@@ -14,7 +14,8 @@ from django.utils import timezone
 
 from functions_app import generation
 from functions_app.models import Environment, FunctionVersion
-from pipeline_app import upkeep
+from functions_app.runtime import RequirementError
+from pipeline_app import clearing, upkeep
 from pipeline_app.runners import environments
 from pipeline_app.runners.environments import folders
 from tests.builders import make_function, make_version
@@ -32,11 +33,13 @@ OLD = timezone.now() - timedelta(days=DAYS + 1)
 def fresh(monkeypatch):
     """A process that has given nothing up yet."""
     monkeypatch.setattr(upkeep, "given_up", set())
+    monkeypatch.setattr(upkeep, "no_base", "")
 
 
 @pytest.fixture
-def disk(tmp_path, settings) -> Path:
-    """An empty folder for environments."""
+def disk(tmp_path, settings, monkeypatch) -> Path:
+    """An empty folder for environments, without base packages, and nobody builds any."""
+    monkeypatch.setattr(upkeep, "no_base", "It was tried.")
     settings.FUNCTIONS_ENVIRONMENTS = tmp_path / "environments"
     settings.FUNCTIONS_ENVIRONMENTS.mkdir()
     settings.FUNCTIONS_ENVIRONMENT_DAYS = DAYS
@@ -77,7 +80,7 @@ def make_user_of(environment: Environment, state: str) -> FunctionVersion:
 
 def test_a_set_that_no_version_has_goes_with_its_record(disk):
     row = make_set("a")
-    assert upkeep.clean() == [environments.path_of("a")]
+    assert clearing.clean() == [environments.path_of("a")]
     assert not environments.path_of("a").exists()
     assert not Environment.objects.filter(pk=row.pk).exists()
 
@@ -85,23 +88,23 @@ def test_a_set_that_no_version_has_goes_with_its_record(disk):
 @pytest.mark.parametrize("state", ["live", "building", "draft", "broken"])
 def test_a_set_of_a_version_that_serves_or_may_come_to_stays(disk, state):
     make_user_of(make_set("a"), state)
-    assert upkeep.clean() == []
+    assert clearing.clean() == []
     assert environments.path_of("a").is_dir()
 
 
 def test_of_a_retired_version_the_lock_stays_and_the_folder_goes(disk):
     row = make_set("a")
     make_user_of(row, "retired")
-    assert upkeep.clean() == [environments.path_of("a")]
+    assert clearing.clean() == [environments.path_of("a")]
     row.refresh_from_db()
     assert (row.size, bool(row.lock)) == (0, True)
-    assert upkeep.clean() == []
+    assert clearing.clean() == []
 
 
 def test_a_broken_version_that_was_given_up_keeps_nothing(disk):
     version = make_user_of(make_set("a"), "broken")
     version.function.save_source("x = 1\n")
-    assert upkeep.clean() == [environments.path_of("a")]
+    assert clearing.clean() == [environments.path_of("a")]
 
 
 def test_what_was_used_lately_stays(disk):
@@ -112,22 +115,22 @@ def test_what_was_used_lately_stays(disk):
     os.utime(
         environments.path_of("c").with_name(".set-c.lock")
     )  # by somebody who is about to write down that it is used
-    assert upkeep.clean() == []
+    assert clearing.clean() == []
     assert Environment.objects.count() == 3
 
 
 def test_a_set_that_is_being_built_stays(disk):
     make_set("a", state="building")
-    assert upkeep.clean() == []
+    assert clearing.clean() == []
     make_set("b")
     with folders._locked(environments.path_of("b"), None, lambda told: None, is_use=False):
-        assert upkeep.clean() == []
+        assert clearing.clean() == []
 
 
 def test_nothing_goes_when_everything_is_to_be_kept(disk, settings):
     settings.FUNCTIONS_ENVIRONMENT_DAYS = 0
     make_set("a")
-    assert upkeep.clean() == []
+    assert clearing.clean() == []
 
 
 def test_folders_that_no_record_tells_of_go_when_they_are_old(disk):
@@ -136,7 +139,7 @@ def test_folders_that_no_record_tells_of_go_when_they_are_old(disk):
     young.mkdir()
     old_base = age_of_new(disk / "base-of-another-python")
     base = age_of_new(environments.base_packages().path)
-    assert sorted(upkeep.clean()) == sorted([stray, old_base])
+    assert sorted(clearing.clean()) == sorted([stray, old_base])
     assert young.is_dir()
     assert base.is_dir()
 
@@ -148,7 +151,7 @@ def test_what_killed_builds_and_commands_left_goes(disk):
     bundle = age_of_new(disk / ".bundle.k1ll3d")
     fresh = disk / ".bundle.at-work"
     fresh.mkdir()
-    upkeep.clean()
+    clearing.clean()
     assert not left.exists()
     assert not bundle.exists()
     assert fresh.is_dir()
@@ -157,7 +160,7 @@ def test_what_killed_builds_and_commands_left_goes(disk):
 def test_records_of_failures_that_nobody_needs_go(disk):
     Environment.objects.create(requirements=["a"], state="failed", error={"code": "uv"}, used_at=OLD)
     kept = Environment.objects.create(requirements=["b"], state="failed", error={"code": "uv"})
-    upkeep.clean()
+    clearing.clean()
     assert list(Environment.objects.all()) == [kept]
 
 
@@ -309,3 +312,86 @@ def test_a_disk_that_can_only_be_read_is_left_alone(disk, settings, tmp_path, ca
     settings.FUNCTIONS_ENVIRONMENTS = tmp_path / "file"
     upkeep.attend()
     assert not [record for record in caplog.records if record.levelname == "ERROR"]
+
+
+def test_base_packages_that_are_missing_are_installed_once_and_what_is_wrong_is_said(shop, settings, caplog):  # noqa: F811
+    settings.FUNCTIONS_WHEELS = shop / "wheels"
+    wheel = shop / "wheels" / "tinypackage-1.0-py3-none-any.whl"
+    away = wheel.rename(shop / "away")
+    assert upkeep.base_trouble().startswith("The base packages of functions are not installed for this Python.")
+    epoch = generation.epoch()
+    upkeep.attend()
+    assert "tinypackage is not in the folder" in upkeep.base_trouble()
+    assert "run manage.py install_requirements again" in upkeep.base_trouble()
+    assert [record.message for record in caplog.records if record.levelname == "ERROR"] == [
+        f"Functions run without the base packages. {upkeep.base_trouble()}"
+    ]
+    away.rename(wheel)
+    upkeep.attend()
+    assert environments.base_path() is None  # it is not tried again and again
+    upkeep.no_base = ""
+    assert generation.epoch() == epoch
+    upkeep.attend()
+    assert (environments.base_path() / "tinypackage.py").is_file()
+    assert (upkeep.base_trouble(), generation.epoch() != epoch) == ("", True)
+
+
+# --- All sets together --------------------------------------------------------------------------------------
+
+
+def megabytes(digest: str, count: float, hours: float, **fields) -> Environment:
+    """Makes a set of so many MB that nobody has used for so many hours."""
+    moment = timezone.now() - timedelta(hours=hours)
+    row = make_set(digest, used_at=moment, **fields)
+    path = environments.path_of(digest)
+    (path / "data").write_bytes(bytes(int(count * 1024 * 1024)))
+    os.utime(path, (moment.timestamp(), moment.timestamp()))
+    return row
+
+
+def sets_in(disk: Path) -> set[str]:
+    return {path.name for path in disk.glob("set-*")}
+
+
+def test_what_nobody_uses_makes_room_the_oldest_first(disk, settings):
+    for digest, hours in (("a", 30), ("b", 5), ("c", 20), ("d", 1)):
+        megabytes(digest, 1, hours)
+    os.link(environments.path_of("b") / "data", environments.path_of("d") / "shared")  # counts once
+    assert 4 <= clearing.taken() / 1024 / 1024 < 4.1
+    settings.FUNCTIONS_ENVIRONMENTS_MB = 5
+    clearing.make_room()
+    assert len(sets_in(disk)) == 4
+    settings.FUNCTIONS_ENVIRONMENTS_MB = 3
+    clearing.make_room()
+    assert sets_in(disk) == {"set-b", "set-d"}
+    assert Environment.objects.get(digest="a").size == 0
+    settings.FUNCTIONS_ENVIRONMENTS_MB = 0
+    clearing.make_room()
+    assert sets_in(disk) == {"set-b", "set-d"}
+
+
+def test_what_is_in_use_or_was_lately_makes_no_room(disk, settings):
+    row = megabytes("a", 1, 30)
+    make_function()
+    FunctionVersion.objects.update(environment=row)
+    megabytes("b", 1, 1)
+    settings.FUNCTIONS_ENVIRONMENTS_MB = 1
+    with pytest.raises(
+        RequirementError, match=r"take 2 MB on this machine, and together they may take 1 \(F"
+    ) as caught:
+        clearing.make_room()
+    assert (caught.value.code, sets_in(disk)) == ("no_room", {"set-a", "set-b"})
+
+
+def test_without_room_nothing_new_is_built_and_what_is_there_serves(wheels, settings):
+    make_wheel(wheels, "upkeeplens", "1.0")
+    make_wheel(wheels, "upkeepglass", "1.0")
+    lens = make_function("lens", needing("upkeeplens", module="upkeeplens"))
+    settings.FUNCTIONS_ENVIRONMENTS_MB = 0.001
+    glass = make_function("glass", needing("upkeepglass", module="upkeepglass"))
+    assert glass.newest.state == "broken"
+    assert glass.newest.environment.error["code"] == "no_room"
+    edit = make_version(lens, needing("upkeeplens", module="upkeeplens") + "# edited\n")
+    assert edit.state == "live"
+    settings.FUNCTIONS_ENVIRONMENTS_MB = 0
+    assert glass.newest.publish() is True

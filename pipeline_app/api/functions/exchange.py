@@ -17,7 +17,7 @@ from functions_app.exchange.run import Conflict, NotAllowed, Refused, carry_out
 from functions_app.fields import UndecryptableValves
 from functions_app.models import Function, User
 from functions_app.runtime import ShuttingDown
-from pipeline_app import publishing, wire
+from pipeline_app import publishing
 from pipeline_app.api.base import AsyncAPIView, json_response
 from pipeline_app.api.openapi import describe
 from pipeline_app.api.shapes import exchange as shapes
@@ -75,7 +75,7 @@ class ImportView(AsyncAPIView):
 
         202 when packages take long to install: it goes on by itself, and the same request tells later how it went.
         """
-        data = parsed(request)
+        data = self.json()
         wrapped = isinstance(data, dict) and isinstance(data.get("functions"), list)
         given: Mapping[str, Any] = data if wrapped else {}
         options = {
@@ -149,20 +149,14 @@ def done(person: Person, found: Read, terms: Terms, *, partial: bool = False, on
     except Refused as error:
         problems = error.plan.problems
         more = [f"And {len(problems) - MOST_SENTENCES} more."] if len(problems) > MOST_SENTENCES else []
-        message = " ".join(["Nothing was changed.", *problems[:MOST_SENTENCES], *more])
-        raise RequestError(message, code="import_refused") from None
+        sentences = [f"{problem.rstrip('.')}." for problem in problems[:MOST_SENTENCES]]
+        refusal = RequestError(" ".join(["Nothing was changed.", *sentences, *more]), code="import_refused")
+        refusal.extra = {"problems": sentences}
+        raise refusal from None
     except Conflict as error:
         raise RequestError(str(error), code="conflict", status=409) from None
     except NotAllowed as error:
         raise PermissionDenied(str(error)) from None
-
-
-def parsed(request: Request) -> Any:
-    """Returns the JSON of a body that need not be an object. Raises ``RequestError``."""
-    try:
-        return wire.loads(request._request.body)
-    except ValueError as error:
-        raise RequestError(f"The request body is not valid JSON: {error}.", code="invalid_json") from None
 
 
 def require(person: Person, *permissions: str) -> None:

@@ -13,8 +13,8 @@ from functions_app import wire
 from functions_app.models.base import check_text
 from functions_app.models.function import clean_id, clean_name
 from functions_app.models.version import clean_note, clean_source
-from pipeline_app.api.chat import wrong_type
 from pipeline_app.api.functions.base import invalid
+from pipeline_app.bodies import wrong_type
 from pipeline_app.errors import RequestError
 
 Json = dict[str, Any]

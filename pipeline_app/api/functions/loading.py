@@ -8,9 +8,9 @@ from rest_framework.request import Request
 from functions_app.roles import AUTHOR
 from pipeline_app import remote
 from pipeline_app.api.base import AsyncAPIView, json_response
-from pipeline_app.api.chat import wrong_type
 from pipeline_app.api.openapi import describe
 from pipeline_app.api.shapes import functions as shapes
+from pipeline_app.bodies import wrong_type
 from pipeline_app.errors import RequestError
 
 

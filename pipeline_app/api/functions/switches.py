@@ -9,10 +9,10 @@ from rest_framework.request import Request
 from functions_app.models import Function
 from functions_app.roles import ACTIVATE
 from pipeline_app.api.base import AsyncAPIView
-from pipeline_app.api.chat import wrong_type
 from pipeline_app.api.functions.base import answer, function_or_404, invalid, whole
 from pipeline_app.api.openapi import describe
 from pipeline_app.api.shapes import functions as shapes
+from pipeline_app.bodies import wrong_type
 from pipeline_app.database import in_database
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -14,12 +15,12 @@ from functions_app.models import FunctionVersion
 from functions_app.roles import AUTHOR
 from pipeline_app import wire
 from pipeline_app.api.base import AsyncAPIView, json_response
-from pipeline_app.api.chat import check_types, wrong_type
 from pipeline_app.api.functions.base import FunctionNotFound, function_or_404
 from pipeline_app.api.openapi import describe
 from pipeline_app.api.shapes import functions as shapes
 from pipeline_app.api.streaming import IDLE_SECONDS, STREAM_HEADERS, stop
 from pipeline_app.attachments import attached
+from pipeline_app.bodies import check_types, wrong_type
 from pipeline_app.checking.sets import look_up
 from pipeline_app.database import in_database
 from pipeline_app.errors import RequestError
@@ -27,6 +28,8 @@ from pipeline_app.events import Channel
 from pipeline_app.runners.base import Code
 from pipeline_app.runtime import code_of, engine
 from pipeline_app.trial import HOOKS, Given, Trial, has_hook, user_valves_to_try, valves_to_try
+
+logger = logging.getLogger(__name__)
 
 Json = dict[str, Any]
 
@@ -153,6 +156,9 @@ async def _frames(trial: Trial, channel: Channel) -> AsyncIterator[bytes]:
             yield b"".join(map(wire.frame, batch)) or wire.KEEP_ALIVE
     except RequestError as error:
         yield wire.frame(wire.error(error.message, error.type, param=error.param, code=error.code))
+    except Exception:
+        logger.exception("The stream of a trial failed in the server")
+        yield wire.frame(wire.error("The server failed to go on; its log has the reason.", "server_error"))
     finally:
         await stop(task)
     yield wire.DONE

@@ -14,11 +14,11 @@ from functions_app.models.function import clean_id, clean_name
 from functions_app.policy import Policy
 from functions_app.roles import AUTHOR, SET_POLICY
 from pipeline_app.api.base import AsyncAPIView, json_response
-from pipeline_app.api.chat import check_types
 from pipeline_app.api.functions.base import invalid
 from pipeline_app.api.functions.policy import invalid_policy
 from pipeline_app.api.openapi import describe
 from pipeline_app.api.shapes import validate as shapes
+from pipeline_app.bodies import check_types
 from pipeline_app.checking import check
 from pipeline_app.checking.sets import look_up
 from pipeline_app.database import in_database

@@ -147,7 +147,7 @@ class DiffView(AsyncAPIView):
         return {
             "from_id": str(before.pk),
             "to_id": str(after.pk),
-            "metadata": {},  # name and own facts belong to the function, not to its versions
+            "metadata": wire.metadata_difference(before, after),
             "content_diff": difference.unified(before.source, after.source),
             "line_endings_only": difference.only_line_ends(before.source, after.source),
         }
@@ -167,11 +167,14 @@ class SetVersionView(AsyncAPIView):
         errors=(400, 404, 409, 503),
     )
     async def post(self, request: Request, function_id: str) -> HttpResponse:
-        """Checks a version that is there as an update is checked, and lets it serve."""
+        """Checks a version that is there as an update is checked, and lets it serve, under the name it served under."""
         body = self.body()
         form = Form.read({"version_id": body.get("version_id")}, needs=("version_id",))
-        return await published(self.person, await in_database(self._version, function_id, form.version_id or ""))
+        version, facts = await in_database(self._version, function_id, form.version_id or "")
+        return await published(self.person, version, **facts)
 
     @staticmethod
-    def _version(function_id: str, version_id: str) -> FunctionVersion:
-        return version_or_404(function_or_404(function_id), version_id, "version_id")
+    def _version(function_id: str, version_id: str) -> tuple[FunctionVersion, Json]:
+        version = version_or_404(function_or_404(function_id), version_id, "version_id")
+        served = version.facts is not None and version.state != version.State.LIVE
+        return version, wire.facts(version) if served else {}

@@ -14,11 +14,12 @@ READY: dict[str, Any] = {
         "status": {"type": "boolean"},
         "checks": {
             "type": "object",
-            "required": ["database", "generations", "isolation", "layers"],
+            "required": ["database", "generations", "packages", "isolation", "layers"],
             "properties": {
                 "database": {"type": "string"},
                 "migrations": {"type": "string", "description": "Absent while the database does not answer."},
                 "generations": {"type": "string", "description": "Where changes are published."},
+                "packages": {"type": "string", "description": "Whether what functions find installed is there."},
                 "isolation": {"type": "string", "description": "The attested level."},
                 "layers": {"type": ["object", "string"], "description": "Which layers hold."},
             },

@@ -67,19 +67,39 @@ INFO: Shape = {
     },
 }
 
-WEBUI_MODEL: Shape = {
-    "title": "Webui model",
+BASE_MODEL: Shape = {
+    "title": "Base model",
     "type": "object",
-    "required": [*MODEL["required"], "name", "pipe", "filters", "actions"],
+    "required": [*MODEL["required"], "name", "pipe"],
     "properties": {
         **MODEL["properties"],
         "name": {"type": "string"},
         "pipe": {"type": "object", "required": ["type"], "properties": {"type": {"const": "pipe"}}},
         "has_user_valves": {"type": "boolean", "description": "Of pipes only."},
+    },
+}
+
+BASE_MODEL_LIST: Shape = {
+    "title": "Base model list",
+    "type": "object",
+    "required": ["data"],
+    "properties": {"data": {"type": "array", "items": BASE_MODEL}},
+}
+
+WEBUI_MODEL: Shape = {
+    "title": "Webui model",
+    "type": "object",
+    "required": [*BASE_MODEL["required"], "filters", "actions", "tags"],
+    "properties": {
+        **BASE_MODEL["properties"],
         "preset": {"const": True, "description": "Only where it is one."},
         "info": INFO,
         "filters": {"type": "array", "items": TOGGLE_FILTER},
         "actions": {"type": "array", "items": ACTION},
+        "tags": {
+            "type": "array",
+            "items": {"type": "object", "required": ["name"], "properties": {"name": {"type": "string"}}},
+        },
     },
 }
 

@@ -32,6 +32,7 @@ from pipeline_app.runners.environments.locks import (
     resolve,
     stored,
 )
+from pipeline_app.runners.environments.names import meant
 from pipeline_app.runners.environments.store import Placed, build, path_of, placed, remove, size_of, sweep
 from pipeline_app.runners.environments.uv import interrupt
 
@@ -51,6 +52,7 @@ __all__ = [
     "interrupt",
     "is_current",
     "is_met",
+    "meant",
     "path_of",
     "placed",
     "python_tag",

@@ -22,6 +22,7 @@ from functions_app import frontmatter, lock
 from functions_app.runtime import RequirementError
 from pipeline_app.runners.environments import troubles, uv
 from pipeline_app.runners.environments.base import INSTALL_COMMAND, base_packages, base_path, python_tag
+from pipeline_app.runners.environments.names import meant, mistaken
 from pipeline_app.runners.environments.uv import Budget, Say
 
 Kind = Literal["none", "overlay", "complete"]
@@ -133,11 +134,22 @@ def resolve(requirements: Sequence[str], say: Say = uv.silent, *, wheels: Path |
             raise
         say("They do not go with the base packages: finding a complete set of their own")
         names = {canonicalize_name(requirement.name) for requirement in wanted}
-        resolved = _resolved(requirements, _COMPLETE + _complete(asked, names), "complete")
+        try:
+            resolved = _resolved(requirements, _COMPLETE + _complete(asked, names), "complete")
+        except RequirementError as complete:
+            raise _told(complete, wanted) from None
     else:
         resolved = _over(requirements, here, found)
     _check_found(resolved, here)
     return resolved
+
+
+def _told(error: RequirementError, wanted: Iterable[Requirement]) -> RequirementError:
+    """Returns an error with what was probably meant, where names of modules stand in the place of packages'."""
+    trouble = f"{error}\n{error.log}".lower()
+    named = {requirement.name: canonicalize_name(requirement.name) for requirement in wanted}
+    said = [mistaken(name, package) for name, own in named.items() if own in trouble and (package := meant(own))]
+    return RequirementError(" ".join([*said, str(error)]), code=error.code, log=error.log) if said else error
 
 
 def _over(requirements: Sequence[str], here: Ground, found: str) -> Resolved:

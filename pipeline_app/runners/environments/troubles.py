@@ -28,6 +28,7 @@ CODES: Final = {
     "hash": "a file is not the one that was locked",
     "disk_full": "no room on the disk",
     "too_large": "more than FUNCTIONS_BUILD_MB",
+    "no_room": "all sets together take more than FUNCTIONS_ENVIRONMENTS_MB",
     "timeout": "longer than FUNCTIONS_BUILD_SECONDS",
     "stopped": "the server stopped meanwhile; to be taken up again",
     "uv": "anything else that uv says",
@@ -40,6 +41,9 @@ _NOT_FOUND = re.compile(r"(\S+) was not found in the (?:package registry|provide
 _NO_WHEEL = re.compile(r"no usable wheels|no wheels with a matching|Wheels are required for|no wheels are usable")
 _WHEEL_NAMES = re.compile(
     r"(?:all versions of )?([\w.-]+)(?:[<>=!~,][^\s]*)? ha(?:s|ve) no (?:usable wheels|wheels with a matching)"
+)
+_WHEEL_NAMES_OF_SEVERAL = re.compile(
+    r"all of:\s+([\w.-]+)[^\n]*\n(?:\s+\1[^\n]*\n)*\s*have no (?:usable wheels|wheels with a matching)"
 )
 _UNREACHABLE = re.compile(
     r"Failed to fetch|error sending request|dns error|tcp connect error|operation timed out|Request failed after"
@@ -103,7 +107,7 @@ def _unresolved(log: str, wheels: Path | None) -> RequirementError | None:
     if "No solution found" not in log:
         return None
     if _NO_WHEEL.search(log):
-        names = _names(_WHEEL_NAMES.findall(log))
+        names = _names(_WHEEL_NAMES.findall(log) + _WHEEL_NAMES_OF_SEVERAL.findall(log))
         return RequirementError(
             f"There is no wheel of {listed(names) if names else 'a package'} for this Python and platform, and nothing "
             "is built from source here. Ask for a version that has one, or put a wheel of your own into an index.\n"

@@ -89,7 +89,8 @@ def run(
     """Runs ``uv`` and returns what it printed; its messages are said line by line.
 
     ``given`` is its standard input, ``growing`` a folder whose size counts against ``FUNCTIONS_BUILD_MB``, ``held``
-    descriptors (of locks) that it inherits, so that a lock outlives a process that is killed while uv still writes.
+    descriptors (of locks) that it inherits, so that a lock outlives a process that is killed while uv still writes. On
+    Linux uv does not outlive it for longer than a moment.
     ``wheels`` is a folder of wheels that stands in the place of any index. Raises ``RequirementError``.
     """
     wheels = wheels or settings.FUNCTIONS_WHEELS
@@ -101,7 +102,7 @@ def run(
         fed.seek(0)
         try:
             process = subprocess.Popen(
-                command, stdin=fed, stdout=printed, stderr=subprocess.PIPE, text=True, errors="replace",
+                programs.tied(command), stdin=fed, stdout=printed, stderr=subprocess.PIPE, text=True, errors="replace",
                 env=environment(), cwd=_folder(), pass_fds=() if sys.platform == "win32" else tuple(held),
                 start_new_session=True,
             )  # fmt: skip

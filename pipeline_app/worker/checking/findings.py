@@ -72,6 +72,7 @@ CODES: dict[str, Kind] = {
     "invalid-requirement": Kind("error", "A requirement is not written as PEP 508 says, or names a URL."),
     "requirement-comma": Kind("info", "A requirement has a comma inside, at which Open WebUI splits it."),
     "duplicate-requirement": Kind("warning", "A package is required twice."),
+    "mistaken-requirement": Kind("warning", "A requirement is the name of a module; its package has another."),
     "needless-requirement": Kind("warning", "A requirement names what Python or this server brings."),
     "unavailable-requirement": Kind("error", "A required package is not allowed, or could not be had when last tried."),
     "awaited-requirement": Kind("info", "A required package is not there yet: publishing installs it."),

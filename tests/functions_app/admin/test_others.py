@@ -6,7 +6,7 @@ import pytest
 from django.core.files.base import ContentFile
 from django.urls import reverse
 
-from functions_app.models import Environment, File, Model, User
+from functions_app.models import Environment, File, Memory, Model, User
 from tests.builders import make_function, make_model, make_user
 from tests.functions_app.admin.test_function import form_data
 from tests.functions_app.sources import FILTER
@@ -96,3 +96,13 @@ def test_environments_are_shown_and_not_edited(admin):
 def test_models_are_listed(admin):
     make_model("preset", "pipe")
     assert "preset" in admin.get(reverse("admin:functions_app_model_changelist")).content.decode()
+
+
+def test_memories_are_shown_and_deleted_and_never_written(admin, bob):
+    memory = Memory.objects.remember(bob.pk, "Likes tea")
+    assert "Likes tea" in admin.get(reverse("admin:functions_app_memory_changelist")).text
+    page = admin.get(reverse("admin:functions_app_memory_change", args=[memory.pk])).text
+    assert "Likes tea" in page and "<textarea" not in page
+    assert admin.get(reverse("admin:functions_app_memory_add")).status_code == 403
+    admin.post(reverse("admin:functions_app_memory_delete", args=[memory.pk]), {"post": "yes"})
+    assert not Memory.objects.exists()

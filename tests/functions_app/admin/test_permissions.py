@@ -192,6 +192,15 @@ def test_a_publisher_publishes_versions(staff, function):
     assert version.state == "live"
 
 
+def test_an_older_version_gets_back_the_name_that_it_served_under(staff, function):
+    first, before = function.live, function.name
+    assert make_version(function, OTHER_PIPE).state == "live"
+    function.change(name="Renamed")
+    staff("view_function", "publish_function").post(PAGES["versions"], {"number": str(first.number)})
+    function.refresh_from_db()
+    assert (function.live, function.name) == (first, before)
+
+
 def test_the_links_shown_are_those_that_work(staff, function):
     page = staff("view_function").get(PAGES["change"]).content.decode()
     assert PAGES["versions"] in page and PAGES["valves"] not in page and PAGES["policy"] not in page

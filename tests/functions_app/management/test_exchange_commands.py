@@ -75,6 +75,7 @@ def test_one_bad_file_stops_all_unless_the_others_will_do(folder):
         "2 to create, 2 to refuse",
         "Nothing was changed.",
     ]
+    assert "Writing" not in said
     assert not Function.objects.exists()
     code, said = command("import_functions", folder, "--partial")
     assert code == 1
@@ -85,6 +86,7 @@ def test_one_bad_file_stops_all_unless_the_others_will_do(folder):
 def test_a_dry_run_writes_nothing(folder):
     code, said = command("import_functions", folder, "--dry-run")
     assert (code, said.splitlines()[-1]) == (0, "2 to create")
+    assert "Checking: 2\n" in said and "Writing" not in said
     assert not Function.objects.exists()
 
 

@@ -35,7 +35,11 @@ FunctionVersion.objects.bulk_create(versions)
 for version in versions:
     Function._base_manager.filter(pk=version.function_id).update(live=version)
 """
-
+ALICE = """
+from functions_app.models import User
+from pipeline_app.models import ApiKey
+print(ApiKey.objects.issue(User.objects.create_superuser("alice"))[1])
+"""
 
 Rows = dict[str, list[tuple[Any, ...]]]
 
@@ -100,7 +104,6 @@ def sqlite_rows(data: Path) -> Rows:
 def installation(request: Any, tmp_path: Path, base_packages: Path, empty_database: Path) -> Installation:
     if request.param == "postgresql":
         made = Installation(tmp_path, DATABASE_URL=request.getfixturevalue("postgres_url"))
-        made.manage("migrate", "--verbosity", "0")
     else:
         made = Installation(tmp_path)
         shutil.copy(empty_database, made.data / "db.sqlite3")
@@ -130,8 +133,7 @@ def test_a_sync_that_is_killed_leaves_everything_as_it_was(installation, signs):
 
 def test_a_server_that_is_killed_during_a_sync_leaves_everything_as_it_was(start_server):
     server = start_server()
-    server.shell(FILL + "from functions_app.models import User; User.objects.create_superuser('alice', '', 'alice')")
-    headers = {"Authorization": f"Bearer {server.manage('create_api_key', 'alice')}"}
+    headers = {"Authorization": f"Bearer {server.shell(FILL + ALICE).splitlines()[-1]}"}
     before = sqlite_rows(server.data_dir)
     entries = [{"id": "new", "content": PIPE}, {"id": "slow", "content": SLOW}]
     with pytest.raises(httpx.ReadTimeout):

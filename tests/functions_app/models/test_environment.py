@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from datetime import timedelta
 from typing import Any
 
@@ -46,6 +47,14 @@ def make_environment(*requirements: str, lock: str = "tiny==1.0", **fields) -> E
 def abandon(*models) -> None:
     for model in models:
         model.objects.filter(state="building").update(claimed_until=timezone.now() - timedelta(seconds=1))
+
+
+def until(holds) -> None:
+    for _ in range(1200):
+        if holds():
+            return
+        time.sleep(0.05)
+    raise AssertionError("It never came to that.")
 
 
 class Runtime(ServerRuntime):
@@ -189,6 +198,28 @@ def test_a_claim_holds_until_it_runs_out_and_is_renewed():
     abandon(FunctionVersion)
     assert FunctionVersion.objects.take("second").taken == 1
     assert FunctionVersion.objects.take("third") is None
+    claims.held.clear()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_process_without_a_server_renews_what_it_holds_and_a_dead_one_soon_holds_nothing(monkeypatch):
+    monkeypatch.setattr(claims, "RENEW_SECONDS", 0.05)
+    monkeypatch.setattr(claims, "renewing", False)
+    claims.held.clear()
+    version = make_version(make_function(source=PIPE), OTHER_PIPE, publish=False)
+    version.ask_for_publication("mine")
+    latest = timezone.now() + claims.LEASE
+    version.refresh_from_db()
+    assert version.claimed_until <= latest + timedelta(seconds=1)
+    abandon(FunctionVersion)
+    until(lambda: not FunctionVersion.objects.abandoned().exists())
+    assert FunctionVersion.objects.take("other") is None
+    renewer = claims._renewer
+    claims.held.clear()
+    renewer.join(60)
+    assert (renewer.is_alive(), claims._renewer) == (False, None)
+    abandon(FunctionVersion)
+    assert FunctionVersion.objects.take("other") == version
     claims.held.clear()
 
 

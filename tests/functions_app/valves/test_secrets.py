@@ -81,6 +81,34 @@ def test_a_name_that_only_sounds_so_makes_none(name):
     assert not is_secret({"properties": {name: {"type": "string"}}}, name)
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("max_tokens", "maxTokens", "max_output_tokens", "MAX_TOKENS"),
+        *("token_limit", "token_budget", "tokens_per_minute"),
+        *("sort_key", "sort_keys", "primary_key", "cache_key", "partitionKey"),
+    ],
+)
+def test_a_name_that_plainly_means_an_amount_or_a_key_of_data_makes_none(name):
+    assert not is_secret({"properties": {name: {"type": "string"}}}, name)
+    assert not is_secret({"properties": {name: {"anyOf": [{"type": "string"}, {"type": "null"}]}}}, name)
+
+
+@pytest.mark.parametrize(
+    "name", ["token", "tokens", "access_tokens", "token_value", "key", "api_sort_key_token", "max_token", "json_key"]
+)
+def test_a_name_that_may_mean_a_secret_makes_one(name):
+    assert is_secret({"properties": {name: {"type": "string"}}}, name)
+
+
+def test_what_is_plainly_no_secret_by_name_is_one_where_the_code_says_so():
+    assert is_secret({"properties": {"sort_key": SECRET}}, "sort_key")
+
+
+def test_a_secret_of_one_character_is_not_struck_out_of_every_sentence():
+    assert redacted("Input should be a valid integer", {"a"}) == "Input should be a valid integer"
+
+
 def test_numbers_are_secrets_where_they_can_be_nothing_else():
     def number(name):
         return is_secret({"properties": {name: {"type": "integer"}}}, name)

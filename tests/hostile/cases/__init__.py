@@ -9,6 +9,7 @@ from tests.hostile.cases import (
     channel,
     doors,
     egress,
+    failures,
     files,
     filters,
     folder,
@@ -24,6 +25,7 @@ from tests.hostile.cases import (
     python,
     staying,
     threads,
+    unseen,
     values,
 )
 from tests.hostile.cases.case import Case
@@ -39,6 +41,7 @@ CASES: tuple[Case, ...] = tuple(
                 for module in (
                     files, processes, kernel, memory, limits, output, channel, python, loading, network,
                     forged, values, manifests, doors, folder, staying, threads, egress, filters, asking,
+                    failures, unseen,
                 )
             ),
             manifests.pipes,

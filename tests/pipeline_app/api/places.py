@@ -14,9 +14,9 @@ from tests.servers import Server
 PEOPLE = """
 from functions_app.models import Function, User
 from pipeline_app.models import ApiKey
-User.objects.create_superuser('alice', 'a@example.org', 'alice')
-User.objects.create_user('bob', 'b@example.org', 'bob')
-User.objects.create_user('carl', 'c@example.org', 'carl')
+User.objects.create_superuser('alice', 'a@example.org')
+User.objects.create_user('bob', 'b@example.org')
+User.objects.create_user('carl', 'c@example.org')
 """
 
 STORE = """

@@ -140,7 +140,7 @@ def test_actions_are_listed_with_the_models_they_apply_to(api, bobs_api, action,
     ]
     listed = bobs_api.get("/api/chat/actions").json["data"]
     assert listed == [
-        {**first, "global": True, "models": []},
+        {**first, "global": True, "models": ["echo", "preset"]},
         *({**button, "global": False, "models": ["preset"]} for button in buttons),
     ]
     assert [entry["id"] for entry in api.get("/api/v1/chat/actions").json["data"]] == [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from concurrent.futures import ThreadPoolExecutor
 
@@ -171,6 +172,44 @@ def test_tool_calls_reasoning_and_usage_reach_a_completion_intact(api, pipe):
     assert body["usage"]["total_tokens"] == 7
 
 
+USAGE = {"prompt_tokens": 3, "completion_tokens": 4, "total_tokens": 7}
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        f"return {{'choices': [{{'message': {{'role': 'assistant', 'content': 'a'}}}}], 'usage': {USAGE}}}",
+        f"yield {{'choices': [{{'delta': {{'content': 'a'}}}}], 'usage': {USAGE}}}",
+    ],
+)
+def test_usage_that_nobody_asked_for_comes_with_the_ending_so_that_each_chunk_has_choices(api, pipe, lines):
+    pipe("counting", lines)
+    chunks = api.chat("counting", stream=True).chunks
+    assert [c["choices"][0]["delta"].get("content") for c in chunks] == ["a", None]
+    assert [c.get("usage") for c in chunks] == [None, USAGE]
+    assert chunks[-1]["choices"][0]["finish_reason"] == "stop"
+    chunks = api.chat("counting", stream=True, stream_options={"include_usage": True}).chunks
+    assert [(bool(c["choices"]), c.get("usage")) for c in chunks] == [(True, None), (True, None), (False, USAGE)]
+    assert api.chat("counting").json["usage"] == USAGE
+
+
+def test_logprobs_of_chunks_are_put_together_in_a_completion(api, pipe):
+    said = [{"token": token, "logprob": -0.5, "bytes": None, "top_logprobs": []} for token in "ab"]
+    pipe(
+        "sure",
+        f"""
+for index in (0, 1):
+    for told in {said}:
+        logprobs = {{"content": [told], "refusal": None}}
+        yield {{"choices": [{{"index": index, "delta": {{"content": told["token"]}}, "logprobs": logprobs}}]}}
+""",
+    )
+    choices = api.chat("sure", logprobs=True).json["choices"]
+    assert [choice["logprobs"] for choice in choices] == [{"content": said, "refusal": None}] * 2
+    chunks = api.chat("sure", stream=True, logprobs=True).chunks
+    assert [c["choices"][0]["logprobs"]["content"][0]["token"] for c in chunks[:4]] == ["a", "b", "a", "b"]
+
+
 def test_usage_is_estimated_when_asked_for(api, pipe):
     pipe("greeter", "return 'four'")
     answer = api.chat("greeter", stream=True, stream_options={"include_usage": True})
@@ -199,7 +238,7 @@ def test_unknown_parameters_and_content_parts_reach_the_function(api, pipe):
 BAD = [
     (b"{", "invalid_json", None, "The request body is not valid JSON: "),
     (b"", "invalid_json", None, "The request body is not valid JSON: "),
-    (b"[]", "invalid_json", None, "The request body must be a JSON object, not list."),
+    (b"[]", "invalid_json", None, "The request body must be a JSON object, not an array."),
     (b'{"messages": "\xff"}', "invalid_json", None, "The request body is not valid JSON: it is not UTF-8 text"),
     (b"[" * 100_000, "invalid_json", None, "The request body is not valid JSON: it is nested too deeply."),
     (b'{"a": NaN}', "invalid_json", None, "The request body is not valid JSON: NaN is not JSON."),
@@ -421,6 +460,35 @@ def test_cors_is_closed_unless_an_origin_is_named(api, pipe, settings):
     )
     assert preflight.status == 200
     assert "POST" in preflight.headers["access-control-allow-methods"]
+    # What the official client for browsers and an EventSource over fetch send, and what an update may.
+    needed = {"authorization", "content-type", "x-api-key", "x-request-id", "if-match", "last-event-id", "range"}
+    needed |= {f"x-stainless-{name}" for name in ("lang", "os", "arch", "runtime", "retry-count", "timeout")}
+    assert needed <= set(preflight.headers["access-control-allow-headers"].split(", "))
+    exposed = set(api.get("/v1/models", headers=origin).headers["access-control-expose-headers"].split(", "))
+    assert {"X-Run-ID", "X-Request-ID", "ETag", "Retry-After", "Location"} <= exposed
+
+
+def test_a_slash_too_many_or_too_few_makes_no_difference(api, pipe):
+    pipe("greeter", "return 'hi'")
+    for path in ("/v1/models", "/api/models", "/api/v1/functions", "/api/v1/functions/list", "/api/v1/files"):
+        answers = [api.get(path), api.get(path + "/")]
+        assert [answer.status for answer in answers] == [200, 200], path
+        assert answers[0].json == answers[1].json
+    body = {"model": "greeter", "messages": [{"role": "user", "content": "hi"}]}
+    assert api.post("/v1/chat/completions/", body).json["choices"][0]["message"]["content"] == "hi"
+    assert api.post("/api/v1/functions/id/greeter/toggle/").json["is_active"] is False
+    assert api.get("/api/v1/nothing/").error["code"] == "unknown_url"
+    assert api.get("/v1/models//").status == 404
+
+
+def test_a_body_that_is_packed_is_refused_by_name(api, pipe):
+    pipe("greeter", "return 'hi'")
+    packed = gzip.compress(b'{"model": "greeter", "messages": [{"role": "user", "content": "hi"}]}')
+    answer = api.request("POST", "/v1/chat/completions", content=packed, headers={"Content-Encoding": "gzip"})
+    assert (answer.status, answer.error["code"]) == (415, "unsupported_encoding")
+    assert "gzip" in answer.error["message"]
+    answer = api.request("POST", "/api/v1/functions/import", content=packed, headers={"Content-Encoding": "gzip"})
+    assert (answer.status, answer.error["code"]) == (415, "unsupported_encoding")
 
 
 def test_the_request_id_is_the_clients_when_it_is_a_plain_word(api):

@@ -305,12 +305,12 @@ async def test_a_run_that_cannot_be_written_at_all_does_not_end_the_writing(fres
     person = await sync_to_async(person_of)(alice)
     bad, good = (Record(person, "r", "chat", name) for name in ("bad", "good"))
     bad.steps, good.steps = [step | {"output": {"no", "JSON"}}], [step]
+    log.add(bad, 1.0)
+    log.add(good, 1.0)
     writing = asyncio.create_task(log.keep_writing())
-    for record in (bad, good):
-        log.add(record, 1.0)
-        while log._waiting:
-            await asyncio.sleep(0.01)
+    while log._waiting:
+        await asyncio.sleep(0.01)
     writing.cancel()
     await asyncio.wait([writing])
     assert [run.model async for run in Run.objects.all()] == ["good"]
-    assert "Runs can't be written" in caplog.text
+    assert f"Run {bad.id} can't be written" in caplog.text

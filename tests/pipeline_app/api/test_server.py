@@ -13,7 +13,8 @@ import pytest
 
 PIPES = """
 from functions_app.models import Function, User
-User.objects.create_superuser("admin", "admin@example.org", "admin")
+from pipeline_app.models import ApiKey
+admin = User.objects.create_superuser("admin", "admin@example.org")
 sources = {
     "greeter": "class Pipe:\\n    def pipe(self, body):\\n        return 'Good morning'\\n",
     "counter": "class Pipe:\\n    async def pipe(self, body):\\n        for n in range(5):\\n            yield f'{n} '\\n",
@@ -25,6 +26,7 @@ for name, source in sources.items():
     function = Function.objects.create_function(name, name, source)
     function.is_active = True
     function.save()
+print(ApiKey.objects.issue(admin)[1])
 """
 
 
@@ -33,8 +35,7 @@ def served(tmp_path_factory, base_packages, empty_database):
     from tests.servers import Server
 
     server = Server(tmp_path_factory.mktemp("served") / "data", empty_database, environment={})
-    server.shell(PIPES)
-    server.key = server.manage("create_api_key", "admin")
+    server.key = server.shell(PIPES).splitlines()[-1]
     server.start()
     yield server
     # uvicorn stops its work in order, then ends by the signal it was sent.

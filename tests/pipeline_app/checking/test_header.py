@@ -85,7 +85,17 @@ def test_the_required_version_is_a_version():
         (
             "thing @ https://example.org/thing.whl",
             "invalid-requirement 3:15-52",
-            "thing is asked for from an address (https://example.org/thing.whl); packages come from the index by name.",
+            "'thing @ https://example.org/thing.whl' is no requirement such as package>=1.0: packages come from the index ",
+        ),
+        (
+            "-r x.txt",
+            "invalid-requirement 3:15-23",
+            "'-r x.txt' is no requirement such as package>=1.0: options are not ",
+        ),
+        (
+            "requests, sklearn",
+            "mistaken-requirement 3:25-32",
+            "sklearn is the name of a module, and the package that brings it is scikit-learn: ask for that.",
         ),
         ("requests, Requests", "duplicate-requirement 3:25-33", "Requests is required twice."),
         ("requests, asyncio", "needless-requirement 3:25-32", "asyncio comes with Python itself: leave it out."),

@@ -17,7 +17,7 @@ from pipeline_app.worker.protocol import Reader, encode
 
 LIMITS = {"memory_mb": 512, "disk_mb": 64, "threads": 256, "files": 256}
 CONFIG = {"network": "none", "limits": LIMITS, "site": [], "environment": {}, "function": "sample"}
-SECONDS = 20
+SECONDS = 60
 
 
 class Talk:

@@ -65,7 +65,10 @@ def test_a_call_fails_as_calls_do():
         check_end("pipe", {}, Done(error=("valves", [])))
     with pytest.raises(ProtocolError, match="stream answered no list as long as its batch"):
         check_end("stream", [{}, {}], Done([None]))
-    check_end("stream", [{}, {}], Done([None, {}]))
+    check_end("stream", ["a", {}, {}], Done([None, {}, "b"]))
+    for odd in (5, True, [], [{}]):
+        with pytest.raises(ProtocolError, match="stream answered what is neither chunk nor text nor nothing"):
+            check_end("stream", [{}, {}], Done([{}, odd]))
     check_end("action", {}, Done("anything"))
 
 

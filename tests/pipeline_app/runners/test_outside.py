@@ -14,8 +14,9 @@ from tests.servers import Server
 FUNCTIONS = '''
 from django.core.files.base import ContentFile
 from functions_app.models import File, Function, User
-alice = User.objects.create_superuser("alice", "alice@example.org", "alice")
-bob = User.objects.create_user("bob", "bob@example.org", "bob")
+from pipeline_app.models import ApiKey
+alice = User.objects.create_superuser("alice", "alice@example.org")
+bob = User.objects.create_user("bob", "bob@example.org")
 for user in (alice, bob):
     row = File(user=user, name=user.username + ".txt", size=5)
     row.content.save(row.name, ContentFile(b"of " + user.username.encode()), save=False)
@@ -58,7 +59,7 @@ for name, source, policy in (
     function.change_policy(policy)
     function.is_active = True
     function.save()
-print(alice.pk)
+print(alice.pk, *(ApiKey.objects.issue(user)[1] for user in (alice, bob)))
 '''
 COUNTED = """
 import json
@@ -72,8 +73,8 @@ def outside(tmp_path_factory, base_packages, empty_database) -> Iterator[Callabl
     """A server with the process runner: ``outside(model, content, user)`` asks it; ``outside.server``."""
     folder = tmp_path_factory.mktemp("outside") / "data"
     server = Server(folder, empty_database, environment={"FUNCTIONS_RUNNER": "process"})
-    server.alice = server.shell(FUNCTIONS.replace("PORT", str(server.port)))
-    keys = {name: server.manage("create_api_key", name) for name in ("alice", "bob")}
+    server.alice, *issued = server.shell(FUNCTIONS.replace("PORT", str(server.port))).splitlines()[-1].split()
+    keys = dict(zip(("alice", "bob"), issued, strict=True))
     server.start()
 
     def ask(model: str, content: str, user: str = "bob") -> httpx.Response:

@@ -15,6 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from django.conf import settings
 
 from functions_app.runtime import LoadError
 from pipeline_app.errors import FunctionError, FunctionUnavailable
@@ -159,12 +160,35 @@ async def test_packages_that_are_gone_are_a_sentence_until_they_are_back(process
     folder = packages(thing(1))
     for version in (overlaid(ASKED, folder), complete(ASKED, folder)):
         Path(folder).rename(f"{folder}-away")
-        with pytest.raises(FunctionUnavailable, match=f"{folder} is missing. Run manage.py install_requirements"):
+        with pytest.raises(FunctionUnavailable, match=r"machine: tests-\w+ is missing. Run manage.py install_"):
             await process_runner.prepare(version)
         with pytest.raises(LoadError, match="is missing"):
             await process_runner.inspect(version)
         Path(f"{folder}-away").rename(folder)
         assert await imported(process_runner, version, "thing") == {"thing": "1"}
+
+
+@pytest.mark.parametrize("which", ["process", "inline"])
+@pytest.mark.parametrize(
+    "line",
+    [
+        "from shallow import it",
+        "import nested.deep",
+        "from pydantic import it",
+    ],
+)
+async def test_where_packages_lie_on_the_server_is_not_told(process_runner, inline_runner, packages, which, line):
+    files = {"shallow.py": "", "nested/__init__.py": "", "nested/deep.py": "open(__file__ + '.txt')\n"}
+    version = overlaid(f"{line}\nclass Filter: pass\n", packages(files), function_id="told")
+    runner = process_runner if which == "process" else inline_runner
+    with pytest.raises(LoadError) as caught:
+        await runner.inspect(version)
+    told = f"{caught.value.error['message']}\n{caught.value.error['traceback']}"
+    name = line.split()[1].replace(".", "/")
+    assert f"{name}.py" in told or f"{name}/__init__.py" in told
+    assert '"/functions/told/v1.py", line 1' in told
+    for place in (settings.BASE_DIR, settings.FUNCTIONS_ENVIRONMENTS, sys.prefix, Path(version.packages[0]).parent):
+        assert str(place) not in told
 
 
 @pytest.mark.parametrize("which", ["process", "inline"])

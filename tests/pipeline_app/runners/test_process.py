@@ -6,12 +6,13 @@ import asyncio
 import os
 import signal
 import time
+from dataclasses import replace
 
 import pytest
 
 from functions_app.runtime import LoadError
 from pipeline_app.errors import FunctionUnavailable, SandboxLimit, WorkerDied
-from pipeline_app.runners import destinations
+from pipeline_app.runners import destinations, sandbox
 from pipeline_app.runners.process import ProcessRunner
 
 from .conftest import call, code, said, task, until
@@ -38,7 +39,7 @@ HUNGRY = """
         async def inlet(self, body):
             return {"ok": True}
         def outlet(self, body):
-            area = mmap.mmap(-1, 400 << 20)  # shared: the memory limit of the kernel does not count it
+            area = mmap.mmap(-1, 400 << 20)
             for place in range(0, 400 << 20, 4096):
                 area[place] = 1
             time.sleep(30)
@@ -71,8 +72,13 @@ HUNGRY = """
         ("stream", [{"hidden": True}], {"disk_mb": 50}, "disk_limit", "MB, and disk_mb of its policy is 50"),
     ],
 )
-async def test_who_takes_too_much_is_ended_with_the_figure(process_runner, hook, payload, rules, code_, sentence):
-    version = code(HUNGRY, f"hungry_{code_}_{len(str(payload))}", **rules)
+async def test_who_takes_too_much_is_ended_with_the_figure(
+    process_runner, monkeypatch, hook, payload, rules, code_, sentence
+):
+    # What the kernel's own limit of memory lets pass is found by looking.
+    told, version = sandbox._config, code(HUNGRY, f"hungry_{code_}_{len(str(payload))}", **rules)
+    free = replace(version, policy=replace(version.policy, memory_mb=4096))
+    monkeypatch.setattr(sandbox, "_config", lambda code: told(free if code is version else code))
     with pytest.raises(SandboxLimit) as caught:
         await call(process_runner, version, hook, payload, time_limit=8)
     assert (caught.value.code, caught.value.status) == (code_, 502)
@@ -412,3 +418,56 @@ async def test_the_attacks_of_the_attestation_leave_no_trace(base_packages, capl
     assert "Isolation: " in caplog.text
     assert "attestation" not in caplog.text
     assert len(destinations.log._seen) == counted
+
+
+CURIOUS = """
+    import sys
+    class Filter:
+        def look(self, body):
+            frame = sys._getframe()
+            while not hasattr(frame.f_locals.get("self"), "_call"):
+                frame = frame.f_back
+            return {**body, "told": sorted(frame.f_locals["self"]._call.context)}
+        async def inlet(self, body):
+            return self.look(body)
+        def request(self, body, __user__):
+            return self.look(body)
+        async def outlet(self, body, __features__=None):
+            return self.look(body)
+"""
+
+
+async def test_a_worker_is_told_no_more_of_a_request_than_its_hook_asks_for(process_runner):
+    version = code(CURIOUS, "curious")
+    context = {"id": "curious", "metadata": {"chat_id": "c"}, "user": {"id": "u"}, "request": {}, "features": {}}
+    unknown = await call(process_runner, version, "outlet", context=context)
+    assert unknown.value["told"] == sorted(context)
+    known = replace(version, manifest=await process_runner.inspect(version))
+    for hook, told in {
+        "inlet": ["id", "metadata"],
+        "request": ["id", "metadata", "user"],
+        "outlet": ["features", "id"],
+    }.items():
+        assert (await call(process_runner, known, hook, context=context)).value["told"] == told
+
+
+async def test_a_client_of_httpx_finds_all_it_needs_loaded(process_runner):
+    version = code(
+        """
+        import sys
+        import httpx
+        class Filter:
+            async def inlet(self, body):
+                before = set(sys.modules)
+                async with httpx.AsyncClient() as client:
+                    try:
+                        await client.get("http://127.0.0.1:1/")
+                    except httpx.ConnectError:
+                        pass
+                loaded = {name for name in set(sys.modules) - before if name.split(".")[0] in ("httpcore", "h11", "anyio")}
+                return {"loaded": sorted(loaded)}
+        """,
+        "client",
+    )
+    outcome = await call(process_runner, version, "inlet")
+    assert outcome.value["loaded"] == []

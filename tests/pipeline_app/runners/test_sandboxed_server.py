@@ -12,7 +12,7 @@ SETUP = """
 from functions_app.models import User
 from pipeline_app.models import ApiKey
 from tests.builders import make_function
-alice = User.objects.create_superuser("alice", "alice@example.org", "alice")
+alice = User.objects.create_superuser("alice", "alice@example.org")
 make_function("calm", "class Pipe:\\n    def pipe(self, body): return 'calm'\\n")
 make_function("unstable", "import os\\nclass Pipe:\\n    def pipe(self, body): os._exit(3)\\n")
 make_function("endless", "import time\\nclass Pipe:\\n    def pipe(self, body):\\n        time.sleep(60)\\n",

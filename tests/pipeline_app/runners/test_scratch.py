@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 
 import pytest
 
+from pipeline_app.runners import scratch as scratches
 from pipeline_app.runners.scratch import Scratch, started
 
 
@@ -35,3 +37,12 @@ def test_what_is_noted_of_a_worker_has_no_other_name_either(scratch):
     scratch.drop(7)
     assert list(scratch.path.glob("w*")) == []
     assert scratch.noted(7) == ""
+
+
+def test_a_remover_that_was_stopped_holds_up_nobody(monkeypatch):
+    monkeypatch.setattr(scratches, "END_SECONDS", 0.5)
+    made = Scratch()
+    os.kill(made._remover.pid, signal.SIGSTOP)
+    made.close()
+    assert made._remover.returncode == -signal.SIGKILL
+    assert not made.path.exists()

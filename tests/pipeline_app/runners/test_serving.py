@@ -247,6 +247,8 @@ UNFIT = {
     "too deep": "a = []\n        for _ in range(10_000): a = [a]\n        return a",
     "a number without end": "import sys; return 10 ** 6000",
     "an exception with a long text": "raise RuntimeError('x' * 50_000_000)",
+    "an error of ours that says what is no text": "import sys; raise made({'message': 'x', 'line': object()})",
+    "an error of ours without data": "error = made({'message': 'x'}); del error.data; raise error",
     "an exception with a long name": "raise type('E' * 40_000_000, (Exception,), {})('x')",
 }
 
@@ -254,7 +256,8 @@ UNFIT = {
 @pytest.mark.parametrize("what", UNFIT)
 def test_what_cannot_be_sent_is_an_ordinary_error(what):
     async def story():
-        async with worker(f"class Pipe:\n    def pipes(self):\n        {UNFIT[what]}\n") as talk:
+        made = "import sys; made = sys.modules['pipeline_app.worker.errors'].HookError"
+        async with worker(f"class Pipe:\n    def pipes(self):\n        {made}\n        {UNFIT[what]}\n") as talk:
             done = await talk.call("pipes")
             assert done["error"]["data"]["message"]
             assert done["value"] is None

@@ -6,12 +6,21 @@ import ctypes
 import math
 import os
 import socket
+import subprocess
+import sys
+import threading
 import time
+from types import SimpleNamespace
 
-from pipeline_app.runners.disk import folder_bytes, nameless_bytes
+import pytest
+
+from pipeline_app.runners import watch
+from pipeline_app.runners.disk import folder_bytes, nameless_bytes, taken
 from pipeline_app.runners.headcount import cpu_seconds
-from pipeline_app.runners.watch import measure
+from pipeline_app.runners.scratch import started
 from tests.pipeline_app.runners.talk import descriptors
+
+from .conftest import until
 
 libc = ctypes.CDLL(None)
 libc.mmap.restype = ctypes.c_void_p
@@ -28,11 +37,13 @@ def test_cpu_time_of_a_process_and_of_none():
 
 def test_memory_threads_and_files_of_a_process(tmp_path):
     (tmp_path / "file").write_bytes(b"x" * 3_000_000)
-    used = measure(os.getpid(), str(tmp_path))
+    used = watch.at_a_glance(os.getpid())
     assert used.memory_mb > 5
     assert used.threads >= 1
-    assert 2.8 < used.disk_mb < 10
-    assert measure(2**22 - 1, None) is None
+    assert not used.headless
+    assert 2_800_000 < taken(os.getpid(), str(tmp_path)) < 10_000_000
+    assert watch.at_a_glance(2**22 - 1) is None
+    assert taken(2**22 - 1, None) == 0
 
 
 def test_a_link_out_of_the_folder_counts_for_nothing_but_itself(tmp_path):
@@ -90,6 +101,89 @@ def test_files_without_a_name_are_found_where_they_are_mapped(tmp_path):
     assert nameless_bytes(os.getpid(), str(tmp_path)) - before > 900_000
     libc.munmap(ctypes.c_void_p(area), ctypes.c_size_t(4096))
     assert nameless_bytes(os.getpid(), str(tmp_path)) == before
+
+
+def test_more_mapped_files_without_a_name_than_there_may_be_files_are_infinite(tmp_path):
+    areas = []
+    with open(tmp_path / "gone", "w+b") as file:
+        file.write(b"x" * 4096 * 2)
+        file.flush()
+        os.unlink(tmp_path / "gone")
+        for number in range(10_001):  # turns, for neighbouring areas of one file are joined
+            areas.append(libc.mmap(None, ctypes.c_size_t(4096), 1 + number % 2 * 2, 1, file.fileno(), ctypes.c_long(0)))
+    assert nameless_bytes(os.getpid(), str(tmp_path)) == math.inf
+    for area in areas:
+        libc.munmap(ctypes.c_void_p(area), ctypes.c_size_t(4096))
+    assert nameless_bytes(os.getpid(), str(tmp_path)) < math.inf
+
+
+@pytest.fixture
+def busy():
+    """A process that uses CPU time."""
+    process = subprocess.Popen([sys.executable, "-c", "while True: pass"])
+    yield process
+    process.kill()
+    process.wait()
+
+
+async def test_memory_is_looked_at_while_a_look_at_the_disk_goes_on_and_on(monkeypatch, tmp_path, busy):
+    """How long that takes is up to author code."""
+    looking, go_on = threading.Event(), threading.Event()
+
+    def endless(pid, folder):
+        looking.set()
+        assert go_on.wait(60)
+        return 0
+
+    monkeypatch.setattr(watch, "taken", endless)
+    policy = SimpleNamespace(threads=1000)
+    worker = Worker(pid=busy.pid, began=started(busy.pid), scratch=str(tmp_path), code=SimpleNamespace(policy=policy))
+    made = watch.Watch(lambda: [worker], lambda: None)
+    try:
+        made.wake()
+        assert await until(looking.is_set)
+        before = len(worker.memories)
+        assert await until(lambda: len(worker.memories) >= before + 3)
+        assert min(worker.memories) > 1
+    finally:
+        go_on.set()
+        made.close()
+
+
+async def test_only_the_worker_that_it_took_long_to_look_at_is_left_alone_for_a_while():
+    looks = {"slow": 0, "quick": 0}
+
+    def measure(worker):
+        looks[worker.scratch] += 1
+        if worker.scratch == "slow":
+            time.sleep(0.1)
+
+    slow, quick = (Worker(pid=1, scratch=name) for name in looks)
+    made = watch.Looks("looks", measure, lambda worker, used: None)
+    try:
+        for number in range(5):
+            made.begin({slow: float(number), quick: float(number)})
+            assert await until(lambda: not made._measuring)
+    finally:
+        made.close()
+    assert looks["quick"] == 5 > looks["slow"]
+
+
+class Worker:
+    """What a watch knows of a worker."""
+
+    def __init__(self, **known):
+        self.__dict__.update(known)
+        self.threads, self.headless, self.disk_mb = 0, 0, 0.0
+        self.memories = []
+
+    def __setattr__(self, name, value):
+        if name == "memory_mb":
+            self.memories.append(value)
+        super().__setattr__(name, value)
+
+    def look(self):
+        """Is ended by nobody here."""
 
 
 def test_descriptors_between_two_sockets_are_not_to_be_counted():

@@ -181,6 +181,24 @@ async def test_credit_is_given_for_what_was_taken():
         assert call.done.error is None
 
 
+async def test_however_short_items_are_a_consumer_gets_so_many_at_once_and_others_have_their_turn():
+    async with Peer() as peer:
+        call = peer.worker.begin("stream", {}, task=task("pipe", {}))
+        assert (await peer.hear())[0] == "stream"
+        said = ["items", call.number, ["x"] * 10_000]
+        await peer.say(said)
+        assert await until(lambda: len(call._ready) == 10_000)
+        turns = []
+        loop = asyncio.get_running_loop()
+        sizes = []
+        for _ in range(5):
+            loop.call_soon(turns.append, len(sizes))
+            sizes.append(len(await call.take()))
+        assert sizes == [2000] * 5
+        assert turns == [0, 1, 2, 3]
+        assert await peer.hear() == ["credit", call.number, len(frame(said))]
+
+
 async def test_frames_of_calls_that_have_ended_are_dropped():
     async with Peer() as peer:
         call = peer.worker.begin("call", "action", {}, task=task("action", {}))
@@ -244,6 +262,21 @@ async def test_a_flood_of_requests_is_slowed_down_and_the_loop_stays_free():
         sending.cancel()
         drain.cancel()
         await asyncio.wait([sending, drain])
+
+
+async def test_long_frames_that_are_good_for_nothing_cost_as_much_as_many_short_ones(monkeypatch):
+    """Each takes its reader much longer than its writer."""
+    monkeypatch.setattr(connection, "RATE", 50.0)
+    async with Peer() as peer:
+        call = peer.worker.begin("call", "action", {}, task=task("action", {}))
+        assert (await peer.hear())[0] == "call"
+        long = ["event", 99, {"type": "x", "data": [{}] * 140_000}]
+        saying = asyncio.create_task(peer.say(long, long, long, ["host", 1, call.number, "fail", {}]))
+        hearing = asyncio.create_task(peer.hear())
+        done, _ = await asyncio.wait([hearing], timeout=0.5)
+        assert not done
+        assert await hearing == ["reply", 1, False, {"message": "Not for you."}]
+        await saying
 
 
 async def drained(peer):

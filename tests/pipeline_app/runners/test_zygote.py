@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -133,6 +134,28 @@ def test_a_worker_finds_nothing_of_the_server_in_its_process():
             assert found["path"] == []
             # standard streams, the two connections, the lifeline, and the loop's own three
             assert len(found["fds"]) <= 9
+
+    run(story)
+
+
+def test_a_worker_that_ends_when_no_thread_can_be_had_any_more_leaves_nothing():
+    """As at the end of a command, whose threads end before its loop."""
+
+    async def story():
+        loop, complaints = asyncio.get_running_loop(), []
+        loop.set_exception_handler(lambda _, context: complaints.append(context))
+        async with zygote() as made:
+            forked = await made.fork(CONFIG)
+            closed = ThreadPoolExecutor()
+            closed.shutdown()
+            loop.set_default_executor(closed)
+            forked.kill()
+            while forked.folder.exists():
+                assert not complaints, complaints
+                await asyncio.sleep(0.01)
+            loop.set_default_executor(ThreadPoolExecutor())
+            forked.close()
+        assert not complaints, complaints
 
     run(story)
 

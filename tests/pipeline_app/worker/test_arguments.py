@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from pipeline_app.worker.arguments import ALL_HOOKS, TABLE
+from pipeline_app.worker.arguments import ALL_HOOKS, METADATA_IN_BODY, TABLE, context_for
 from pipeline_app.worker.calls import Call
 
 from .helpers import items, joined, loaded, value
@@ -25,7 +25,6 @@ CONTEXT = {
         "headers": [["User-Agent", "curl"], ["Authorization", "Bearer secret"], ["cookie", "token=secret"]],
         "client": ["1.2.3.4", 5],
     },
-    "models": {"sample": {"id": "sample", "name": "Sample"}},
 }
 
 
@@ -34,6 +33,37 @@ def test_the_table_describes_every_argument():
         assert entry.name == name
         assert entry.hooks <= ALL_HOOKS
         assert entry.what.endswith(".")
+
+
+class Watched(dict):
+    """A context that notes what is asked of it."""
+
+    def __init__(self, *given):
+        super().__init__(*given)
+        self.asked = set()
+
+    def get(self, key, default=None):
+        self.asked.add(key)
+        return super().get(key, default)
+
+
+@pytest.mark.parametrize("name", sorted(TABLE))
+def test_an_argument_is_made_from_what_the_table_says_of_the_context(name):
+    function = loaded("class Pipe:\n    def pipe(self, body): pass")
+    for context in (CONTEXT, {"metadata": {}}):
+        watched = Watched(context)
+        call = Call(function, "pipe", {}, watched)
+        watched.asked.clear()
+        TABLE[name].make(call)
+        assert watched.asked <= context_for("pipe", (name,))
+
+
+def test_a_call_needs_of_the_context_what_its_hook_names_and_no_more():
+    always = {"id", "head", "profile"}
+    assert context_for("outlet", ("body", "other")) == always
+    assert context_for("outlet", ("body", "__user__", "__request__")) == always | {"user", "request", "metadata"}
+    for hook in METADATA_IN_BODY:
+        assert context_for(hook, ("body",)) == always | {"metadata"}
 
 
 def test_a_pipe_gets_everything_it_names_and_nothing_is_missing():
@@ -141,7 +171,7 @@ def test_the_request_is_a_real_one_without_credentials():
                 yield {
                     "url": str(__request__.url), "base": str(__request__.base_url), "agent": __request__.headers["user-agent"],
                     "auth": __request__.headers["authorization"], "cookies": __request__.cookies, "method": __request__.method,
-                    "host": __request__.client.host, "query": __request__.query_params["x"], "models": list(state.MODELS),
+                    "host": __request__.client.host, "query": __request__.query_params["x"], "mine": __request__.state.mine,
                     "path": str(__request__.app.url_path_for("get_file_content_by_id", id="f1")),
                     "config": state.config.WEBUI_URL, "gone": await __request__.is_disconnected(), "body": str(await __request__.body()),
                 }
@@ -156,7 +186,7 @@ def test_the_request_is_a_real_one_without_credentials():
             "method": "POST",
             "host": "1.2.3.4",
             "query": "1",
-            "models": ["sample"],
+            "mine": 1,
             "path": "/api/v1/files/f1/content",
             "config": None,
             "gone": False,

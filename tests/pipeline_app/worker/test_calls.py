@@ -76,6 +76,63 @@ def test_metadata_is_the_bodys_own_in_inlet_and_comes_back():
     assert answer["metadata"] == left == {"own": 1, "mark": True}
 
 
+@pytest.mark.parametrize(
+    ("does", "left"),
+    [
+        ("pass", None),
+        ("body['metadata']['chat_id'] = 'c'", None),
+        ("body['metadata']['chat_id'] = 'd'", {"chat_id": "d", "deep": {"a": [1]}}),
+        ("body['metadata']['deep']['a'].append(2)", {"chat_id": "c", "deep": {"a": [1, 2]}}),
+        ("body['metadata'] = {'new': 1}", {"new": 1}),
+        ("del body['metadata']", None),
+        ("body['metadata']['odd'] = Odd()", {"chat_id": "c", "deep": {"a": [1]}, "odd": "odd"}),
+        ("body['metadata']['deep'] = Odd()", {"chat_id": "c", "deep": "odd"}),
+    ],
+)
+@pytest.mark.parametrize("how", ["def", "async def"])
+def test_metadata_comes_back_only_where_the_hook_changed_it(how, does, left):
+    function = loaded(f"""
+        class Odd:
+            def __eq__(self, other): raise ValueError("not to be compared")
+            def __str__(self): return "odd"
+        class Filter:
+            {how} inlet(self, body):
+                {does}
+                return body
+    """)
+
+    async def story():
+        call = Call(function, "inlet", {"messages": []}, {"metadata": {"chat_id": "c", "deep": {"a": [1]}}})
+        return await call.value(), call.metadata
+
+    assert asyncio.run(story()) == ({"messages": []}, left)
+
+
+def test_a_call_that_cannot_begin_fails_and_has_ended():
+    async def story():
+        call = Call(loaded("class Filter:\n    async def inlet(self, body): pass"), "inlet", {})
+        asyncio.get_running_loop().set_task_factory(lambda _, begun, **__: begun.close() or 1 / 0)
+        try:
+            with pytest.raises(ZeroDivisionError):
+                await call.value()
+        finally:
+            asyncio.get_running_loop().set_task_factory(None)
+        assert call.ended
+
+    asyncio.run(story())
+
+
+def test_a_call_that_was_begun_before_is_waited_for():
+    async def story():
+        call = Call(loaded("class Filter:\n    async def inlet(self, body): body['a'] = 1"), "inlet", {})
+        call.start()
+        assert await call.value() == {"a": 1}
+        with pytest.raises(RuntimeError, match="A Call is used once"):
+            await call.value()
+
+    asyncio.run(story())
+
+
 def test_a_hook_that_is_not_there_answers_its_payload():
     function = loaded("class Action: pass")
     assert value(function, "action", {"a": 1}) == {"a": 1}
@@ -213,6 +270,128 @@ def test_exceptions_that_cannot_be_printed_are_failures_too():
         {},
     )
     assert (data["type"], data["message"], data["line"]) == ("Bad", "Bad, which cannot be printed", 4)
+
+
+HOSTILE = """
+    class Named(type):
+        __name__ = property(lambda kind: object())
+    class Unnamed(type):
+        @property
+        def __name__(kind): raise SystemExit
+    class Lying(Exception, metaclass=Named): pass
+    class Nameless(Exception, metaclass=Unnamed): pass
+    class Exiting(Exception):
+        def __str__(self): raise SystemExit
+    class Closed(Exception):
+        def __getattr__(self, name): raise KeyError(name)
+    class Untraceable(Exception):
+        __traceback__ = property(lambda self: 1 / 0)
+    class Filter:
+        async def inlet(self, body): raise self.made(body)
+        def outlet(self, body): raise self.made(body)
+        def made(self, body):
+            kind = globals().get(body["kind"], SyntaxError)
+            made = kind("said")
+            if kind is SyntaxError:
+                made.filename, made.lineno = Filter.inlet.__code__.co_filename, object()
+            return made
+"""
+
+
+@pytest.mark.parametrize("hook", ["inlet", "outlet"])
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        ("Lying", "said"),
+        ("Nameless", "said"),
+        ("Exiting", "Exiting, which cannot be printed"),
+        ("Closed", "said"),
+        ("Untraceable", "said"),
+        ("SyntaxError", "said"),
+    ],
+)
+def test_an_exception_tells_what_it_is_whatever_its_class_and_attributes_do(hook, kind, message):
+    data = failure(loaded(HOSTILE), hook, {"kind": kind})
+    assert (data["type"], data["message"]) == (kind, message)
+    assert type(data["traceback"]) is str and kind in data["traceback"]
+    assert data["line"] == (None if kind == "SyntaxError" else {"inlet": 15, "outlet": 16}[hook])
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        "for number in range(50_000):\n                made = ValueError(number)\n                made.__context__, last = last, made",
+        "last = ExceptionGroup('many', [ValueError(number) for number in range(50_000)])",
+        "for number in range(1000):\n                last = ExceptionGroup('deep', [last])",
+    ],
+    ids=["chained", "wide", "deep"],
+)
+def test_thousands_of_exceptions_behind_one_are_counted_instead_of_printed(made):
+    source = f"""
+    class Filter:
+        def inlet(self, body):
+            last = ValueError("first")
+            {made}
+            raise last
+    """
+    data = failure(loaded(source), "inlet", {})
+    assert data["traceback"].startswith("Traceback (most recent call last):\n")
+    assert "in inlet\n    raise last\n" in data["traceback"]
+    assert data["traceback"].endswith("(More than 100 other exceptions belong to it.)\n")
+    assert len(data["traceback"]) < 1000
+
+
+def test_of_a_stack_of_hundred_thousands_the_last_frames_are_told():
+    source = """
+    import types
+    class Filter:
+        def inlet(self, body):
+            try:
+                1 / 0
+            except ZeroDivisionError as error:
+                step = error.__traceback__
+                for _ in range(100_000):
+                    step = types.TracebackType(step, step.tb_frame, 0, 6)
+                raise error.with_traceback(step)
+    """
+    data = failure(loaded(source), "inlet", {})
+    assert (data["type"], data["message"]) == ("ZeroDivisionError", "division by zero")
+    assert data["traceback"].count("  File ") < 10  # the others are repetitions
+
+
+@pytest.mark.parametrize("kind", ["KeyError", "SystemExit"])
+def test_metadata_that_cannot_be_kept_fails_the_call_and_it_ends(kind):
+    source = f"""
+    class Closed:
+        def __getattr__(self, name): raise {kind}(name)
+    class Filter:
+        def inlet(self, body, __metadata__): __metadata__["x"] = Closed()
+    """
+    data = failure(loaded(source), "inlet", {"metadata": {}})
+    assert data["type"] == kind
+    assert data["message"].endswith("'model_dump'" if kind == "KeyError" else "model_dump")
+
+
+def test_levels_of_logging_may_be_called_anything():
+    function = loaded("""
+        import logging
+        class Filter:
+            def inlet(self, body):
+                logging.addLevelName(45, ("not", "text"))
+                logging.addLevelName(46, "x" * 100_000)
+                logging.log(45, "one")
+                logging.log(46, "two")
+    """)
+
+    async def story():
+        call = Call(function, "inlet", {})
+        await call.value()
+        return call.output
+
+    assert asyncio.run(story()) == [
+        {"level": "('not', 'text')", "text": "one"},
+        {"level": "x" * 20, "text": "two"},
+    ]
 
 
 def test_two_sources_with_one_number_show_their_own_lines():

@@ -60,6 +60,10 @@ class Answers(Host):
                 return {"users": [USER], "total": 1}
             case "users.list", _:
                 return {"users": [], "total": 1}
+            case "functions.valves", {"id": "sample"}:
+                return {"size": 1}
+            case "files.delete", _:
+                return False
             case "models.get", {"id": "m1"}:
                 return MODEL
             case "models.list", {}:
@@ -129,8 +133,8 @@ def said(body: str, *, sync: bool = False, head: str = HEAD):
             "awaited",
         ),
         ("r = Users.get_user_by_id('u1')\nif inspect.isawaitable(r):\n    r = await r\nreturn r.name", "awaited"),
-        ("get = lambda i: Users.get_user_by_id(i)\nreturn (await get('u1')).name", "sync"),
-        ("def get(i):\n    return Users.get_user_by_id(i)\nreturn (await get('u1')).name", "sync"),
+        ("get = lambda i: Users.get_user_by_id(i)\nreturn (await get('u1')).name", "awaited"),
+        ("def get(i):\n    return Users.get_user_by_id(i)\nreturn (await get('u1')).name", "awaited"),
         (
             "get = Users.get_user_by_id\nuser = (await get('u1')) if inspect.iscoroutinefunction(get) else get('u1')\nreturn user.name",
             "sync",
@@ -228,7 +232,10 @@ try:
 except NotImplementedError as error:
     return str(error)
 """
-    assert said(code)[0] == "open_webui.models.users: UsersTable.delete_user_by_id() is not available here."
+    assert said(code)[0] == (
+        "open_webui.models.users: UsersTable.delete_user_by_id() is not available here. "
+        "Accounts and roles are managed in the admin."
+    )
 
 
 def test_outside_of_a_call_nobody_can_be_asked():

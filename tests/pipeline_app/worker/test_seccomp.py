@@ -223,6 +223,12 @@ def test_the_second_call_table_of_x86_ends_the_process(monkeypatch):
         (("setsockopt", 3, 282, 1), False),
         (("mmap", 0, 4096, 7, 0x22), True),
         (("mmap", 0, 4096, 7, 0x40022), False),
+        (("mmap", 0, 4096, 3, 1, 5), True),
+        *((("mmap", 0, 4096, 3, kind | 0x20), False) for kind in (1, 3, 0x8001)),
+        (("getsockopt", 3, 1, 4), True),
+        (("getsockopt", 3, 1, 17), True),
+        (("getsockopt", 3, 6, 11), True),
+        *((("getsockopt", 3, *which), False) for which in ((1, 77), (1, 59), (6, 33), (6, 35))),
         (("mmap", 0, 4096, 7, 0x122), False),
         (("madvise", 0, 4096, 4), True),
         (("madvise", 0, 4096, 12), False),
@@ -243,6 +249,13 @@ def test_sizes_of_buffers_are_only_pretended(machine):
     decide = worker(machine)
     assert [decide("setsockopt", 3, 1, option) for option in (7, 8)] == [bpf.IGNORE] * 2
     assert [decide("setsockopt", 3, 6, option) for option in (7, 8)] == [bpf.ALLOW] * 2  # of TCP: other options
+
+
+def test_locks_on_ranges_of_a_file_are_only_pretended(machine):
+    decide = worker(machine)
+    assert [decide("fcntl", 3, command) for command in (6, 7)] == [bpf.IGNORE] * 2
+    assert decide("fcntl", 3, 5) == bpf.ALLOW  # asking who has one: nobody
+    assert [decide("fcntl", 3, command) for command in (36, 37, 38)] == [bpf.fail(errno.EPERM)] * 3
 
 
 @pytest.mark.parametrize(

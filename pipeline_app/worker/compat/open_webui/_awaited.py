@@ -1,132 +1,90 @@
 """Whether a caller awaits what it is about to get.
 
 Methods that ask the server were plain functions for years and are coroutines today, and functions of both kinds
-are about. The place of the call tells which kind this one is.
+are about. The place of the call tells which kind this one is: what follows it in the byte code, else what the source
+does with it (``_places``), else what the caller's caller does, when the call is all that a plain function returns.
 """
 
 from __future__ import annotations
 
-import ast
 import dis
+import inspect
 import linecache
 import weakref
-from collections.abc import Iterator
 from types import CodeType, FrameType
 
-TAKERS = frozenset(
-    {
-        "as_completed",
-        "create_task",
-        "ensure_future",
-        "gather",
-        "run_coroutine_threadsafe",
-        "run_until_complete",
-        "shield",
-        "wait",
-        "wait_for",
-    }
-)
-"""What takes coroutines as arguments, under whatever module's name."""
+from ._places import Place, handed_on
+
 FILES_KEPT = 64
 
-Place = tuple[int, int, int, int]
+AWAITED, RETURNED, PLAIN = "awaited", "returned", "plain"
 
+_SKIPPED = frozenset(dis.opmap[name] for name in ("CACHE", "NOP", "EXTENDED_ARG") if name in dis.opmap)
 _CACHE = dis.opmap["CACHE"]
 _AWAIT = dis.opmap["GET_AWAITABLE"]
+_RETURN = dis.opmap["RETURN_VALUE"]
+_SUSPENDED = inspect.CO_COROUTINE | inspect.CO_GENERATOR | inspect.CO_ASYNC_GENERATOR
 
-_known: weakref.WeakKeyDictionary[CodeType, dict[int, bool]] = weakref.WeakKeyDictionary()
+_known: weakref.WeakKeyDictionary[CodeType, dict[tuple[str, int], str]] = weakref.WeakKeyDictionary()
+"""By file too: equal code of two versions is one key, and the rest of their sources may differ."""
 _files: dict[str, tuple[list[str], frozenset[Place]]] = {}
 
 
 def is_awaited(caller: FrameType) -> bool:
     """Returns whether the call that a frame is making right now is awaited, there or a little later."""
-    places = _known.setdefault(caller.f_code, {})
-    at = caller.f_lasti
-    if at not in places:
-        places[at] = _is_followed_by_await(caller.f_code, at) or _is_handed_on(caller.f_code, at)
-    return places[at]
-
-
-def _is_followed_by_await(code: CodeType, at: int) -> bool:
-    steps = code.co_code
-    following = at + 2
-    while following < len(steps) and steps[following] == _CACHE:
-        following += 2
-    return following < len(steps) and steps[following] == _AWAIT
-
-
-def _is_handed_on(code: CodeType, at: int) -> bool:
-    lines = linecache.getlines(code.co_filename) if code.co_filename.startswith("/functions/") else []
-    if not lines:
-        return False
-    kept, places = _files.get(code.co_filename, ([], frozenset()))
-    if kept is not lines:
-        places = frozenset(_places(lines))
-        if len(_files) >= FILES_KEPT:
-            _files.clear()
-        _files[code.co_filename] = lines, places
-    line, end_line, column, end_column = list(code.co_positions())[at // 2]
-    return (line, end_line, column, end_column) in places
-
-
-def _places(lines: list[str]) -> Iterator[Place]:
-    """Yields where a source has calls whose results go to asyncio, or to a name that is awaited."""
-    try:
-        tree = ast.parse("".join(lines))
-    except (SyntaxError, ValueError):
-        return
-    for scope in ast.walk(tree):
-        if isinstance(scope, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Module)):
-            taken = [expression for node in _of_scope(scope) for expression in _taken(node)]
-            names = {expression.id for expression in taken if isinstance(expression, ast.Name)}
-            taken += [node.value for node in _of_scope(scope) if _assigned(node) & names]  # type: ignore[attr-defined]
-            for expression in taken:
-                if isinstance(expression, ast.Call) and expression.end_lineno and expression.end_col_offset:
-                    yield expression.lineno, expression.end_lineno, expression.col_offset, expression.end_col_offset
-
-
-def _of_scope(scope: ast.AST) -> Iterator[ast.AST]:
-    for child in ast.iter_child_nodes(scope):
-        yield child
-        if not isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef)):
-            yield from _of_scope(child)
-
-
-def _taken(node: ast.AST) -> Iterator[ast.expr]:
-    """Yields the expressions that a node awaits or gives to asyncio."""
-    if isinstance(node, ast.Await):
-        yield node.value
-    elif isinstance(node, ast.Call) and _takes_coroutines(node.func):
-        for argument in [*node.args, *(keyword.value for keyword in node.keywords)]:
-            yield from _elements(argument)
-
-
-def _elements(expression: ast.expr) -> Iterator[ast.expr]:
-    match expression:
-        case ast.Starred(value=inner):
-            yield from _elements(inner)
-        case ast.List(elts=elements) | ast.Tuple(elts=elements) | ast.Set(elts=elements):
-            for element in elements:
-                yield from _elements(element)
-        case ast.ListComp(elt=element) | ast.SetComp(elt=element) | ast.GeneratorExp(elt=element):
-            yield from _elements(element)
-        case _:
-            yield expression
-
-
-def _takes_coroutines(function: ast.expr) -> bool:
-    match function:
-        case ast.Attribute(value=ast.Name(id="asyncio"), attr="run"):
-            return True
-        case ast.Attribute(attr=name) | ast.Name(id=name):
-            return name in TAKERS
+    frame: FrameType | None = caller
+    while frame is not None:
+        code, at = frame.f_code, frame.f_lasti
+        places = _known.setdefault(code, {})
+        use = places.get((code.co_filename, at))
+        if use is None:
+            use = places[code.co_filename, at] = _use(code, at)
+        if use is not RETURNED:
+            return use is AWAITED
+        frame = frame.f_back
     return False
 
 
-def _assigned(node: ast.AST) -> set[str]:
-    match node:
-        case ast.Assign(targets=targets):
-            return {target.id for target in targets if isinstance(target, ast.Name)}
-        case ast.AnnAssign(target=ast.Name(id=name), value=ast.expr()) | ast.NamedExpr(target=ast.Name(id=name)):
-            return {name}
-    return set()
+def _use(code: CodeType, at: int) -> str:
+    if at < 0:
+        return PLAIN
+    steps = code.co_code
+    begin = at  # CPython 3.11 says where the caches of the instruction end, later ones where it begins
+    while begin > 0 and steps[begin] == _CACHE:
+        begin -= 2
+    step = dis.opname[steps[begin]]
+    following = at + 2
+    while following < len(steps) and steps[following] in _SKIPPED:
+        following += 2
+    next_step = steps[following] if following < len(steps) else None
+    if step.startswith("CALL"):
+        if next_step == _AWAIT or _is_handed_on(code, at):
+            return AWAITED
+    elif step.startswith("LOAD_ATTR"):  # a property
+        if next_step == _AWAIT:
+            return AWAITED
+    else:  # a function that something else calls, such as ``map`` while a list is made
+        return PLAIN
+    return RETURNED if next_step == _RETURN and not code.co_flags & _SUSPENDED else PLAIN
+
+
+def _is_handed_on(code: CodeType, at: int) -> bool:
+    if not code.co_filename.startswith("/functions/"):
+        return False
+    places = look_at(code.co_filename)
+    if not places:
+        return False
+    _, end_line, _, end_column = list(code.co_positions())[at // 2]
+    return (end_line, end_column) in places
+
+
+def look_at(filename: str) -> frozenset[Place]:
+    """Returns where a function's source has calls that are awaited elsewhere; keeps it for the next time."""
+    lines = linecache.getlines(filename)
+    kept, places = _files.get(filename, ([], frozenset()))
+    if kept is not lines:
+        places = handed_on(lines)
+        if len(_files) >= FILES_KEPT:
+            _files.clear()
+        _files[filename] = lines, places
+    return places

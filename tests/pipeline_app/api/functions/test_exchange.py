@@ -23,7 +23,7 @@ ENTRY = {"id": "hello", "name": "Hello", "content": PIPE, "meta": {"description"
 
 
 @pytest.fixture
-def sample():
+def sample(samples_can_be_had):
     return json.loads((SAMPLES / "functions-export-with-valves.json").read_text())
 
 
@@ -105,6 +105,8 @@ def test_all_problems_are_said_and_nothing_is_imported(api):
         "Nothing was changed. entry 2: This is no function: an object is needed, not int. "
         f"bad does not load: {NO_CLASS_ERROR} e (entry 4): The valves are encrypted."
     )
+    assert [problem.split(" ")[0] for problem in answer.json["problems"]] == ["entry", "bad", "e"]
+    assert all(problem.endswith(".") and not problem.endswith("..") for problem in answer.json["problems"])
     assert not Function.objects.exists()
     answer = api.post(f"{IMPORT}?partial=true", entries)
     assert (answer.status, answer.json["created"], answer.json["refused"]) == (200, 1, 3)
@@ -208,8 +210,9 @@ def test_a_sync_without_secrets_keeps_them(api):
 
 def test_a_sync_with_one_bad_entry_changes_nothing(api):
     make_function("old", PIPE)
-    answer = api.post(SYNC, {"functions": [ENTRY, {**ENTRY, "id": "bad", "content": NO_CLASS}]})
+    answer = api.post(SYNC, {"functions": [ENTRY, {**ENTRY, "id": "bad", "content": "oops("}]})
     assert (answer.status, answer.error["code"]) == (400, "import_refused")
+    assert answer.json["problems"] == ["bad does not load: '(' was never closed (line 1)."]
     assert Function.objects.get().pk == "old"
 
 

@@ -10,15 +10,17 @@ import pytest
 
 SOURCE = "class Pipe:\n    def pipe(self, body):\n        return 'one'\n"
 SLOW = "import time\n\ntime.sleep(0.6)\n"
+ALICE = """
+from functions_app.models import User
+from pipeline_app.models import ApiKey
+print(ApiKey.objects.issue(User.objects.create_superuser("alice", "alice@example.org", "alice"))[1])
+"""
 CREATE, ID = "/api/v1/functions/create", "/api/v1/functions/id/{}"
 
 
 def client(server) -> httpx.Client:
     """Alice's client of a server; she may do everything."""
-    server.shell(
-        "from functions_app.models import User; User.objects.create_superuser('alice', 'alice@example.org', 'alice')"
-    )
-    key = server.manage("create_api_key", "alice").splitlines()[-1].split()[-1]
+    key = server.shell(ALICE).splitlines()[-1]
     return httpx.Client(base_url=server.url, headers={"Authorization": f"Bearer {key}"}, timeout=60)
 
 

@@ -284,6 +284,21 @@ def test_a_streamed_try_that_fails_ends_with_the_error_in_the_answer(api, pipe):
     assert frames[-2]["answer"]["error"]["message"] == "no more"
 
 
+def test_a_streamed_try_that_fails_in_the_server_says_so_at_its_end(api, pipe, monkeypatch, caplog):
+    def fail(*_):
+        raise OSError("no disk")
+
+    pipe("fine", "return 'x'")
+    monkeypatch.setattr("pipeline_app.trial.Record.begin", fail)
+    frames = api.post(HOOK.format("fine"), {"hook": "pipe", "stream": True}).frames
+    message = "The server failed to go on; its log has the reason."
+    assert frames == [
+        {"error": {"message": message, "type": "server_error", "param": None, "code": None}},
+        "[DONE]",
+    ]
+    assert "no disk" in caplog.text
+
+
 def test_a_try_is_made_as_the_caller_and_as_nobody_else(api, alice, bob, pipe):
     pipe("who", "return __metadata__['user_id'] + ' ' + __user__['id']", signature="self, body, __metadata__, __user__")
     asked = {"hook": "pipe", "metadata": {"user_id": str(bob.pk), "user": {"id": str(bob.pk)}}}

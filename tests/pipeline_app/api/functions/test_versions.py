@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import pytest
 
-from functions_app.models import FunctionVersion
+from functions_app.models import Function, FunctionVersion
 from tests.builders import make_function, make_version
 
 ID = "/api/v1/functions/id/greeter"
@@ -160,3 +162,70 @@ def test_a_version_that_does_not_load_does_not_take_over(api, greeter, changed):
 def test_a_version_has_to_be_named_to_be_published(api, greeter, body):
     answer = api.post(ID + "/update/version", body)
     assert (answer.status, answer.error["param"]) == (400, "version_id")
+
+
+# --- Name and facts of a time ---------------------------------------------------------------------------
+
+
+@pytest.fixture
+def renamed(api, greeter):
+    """The function after an update that changed code, name and description, as three ids: before, after, broken."""
+    body = {"name": "Host", "content": SOURCE.replace("one", "three"), "meta": {"description": "Hosts.", "tags": ["x"]}}
+    assert api.post(ID + "/update", body).status == 200
+    _, before, broken, after = ids(greeter)
+    return before, after, broken
+
+
+def test_a_version_that_serves_no_more_tells_the_name_it_served_under(api, renamed):
+    before, after, _ = renamed
+    old, new = (api.get(f"{ID}/history/{version}").json["snapshot"] for version in (before, after))
+    assert (old["name"], old["meta"]) == (
+        "Greeter",
+        {"description": "Greets.", "manifest": {"title": "One"}, "toggle": False},
+    )
+    assert (new["name"], new["meta"]["description"], new["meta"]["tags"]) == ("Host", "Hosts.", ["x"])
+
+
+def test_a_comparison_tells_what_else_changed(api, greeter, renamed):
+    before, after, broken = renamed
+    assert api.get(f"{ID}/history/diff?from_id={before}&to_id={after}").json["metadata"] == {
+        "name": {"before": "Greeter", "after": "Host"},
+        "meta": {"before": {"description": "Greets."}, "after": {"description": "Hosts.", "tags": ["x"]}},
+    }
+    first = ids(greeter)[0]
+    assert api.get(f"{ID}/history/diff?from_id={first}&to_id={before}").json["metadata"] == {}
+    assert api.get(f"{ID}/history/diff?from_id={broken}&to_id={after}").json["metadata"] == {}
+
+
+def test_a_version_that_serves_again_does_so_under_its_name(api, renamed):
+    before, after, _ = renamed
+    told = api.post(ID + "/update/version", {"version_id": before}).json
+    assert (told["name"], told["meta"]["description"], "tags" in told["meta"]) == ("Greeter", "Greets.", False)
+    told = api.post(ID + "/update/version", {"version_id": after}).json
+    assert (told["name"], told["meta"]["description"], told["meta"]["tags"]) == ("Host", "Hosts.", ["x"])
+    Function.objects.update(updated_at=datetime(2020, 1, 1, tzinfo=UTC))
+    again = api.post(ID + "/update/version", {"version_id": after}).json
+    assert again["updated_at"] == datetime(2020, 1, 1, tzinfo=UTC).timestamp()  # nothing was to be done
+
+
+def test_a_name_given_while_a_version_served_is_its_own(api, greeter, renamed):
+    before, after, _ = renamed
+    assert api.post(ID + "/update", {"name": "Landlady"}).json["name"] == "Landlady"
+    assert api.post(ID + "/update/version", {"version_id": before}).json["name"] == "Greeter"
+    assert api.get(f"{ID}/history/{after}").json["snapshot"]["name"] == "Landlady"
+    assert api.post(ID + "/update/version", {"version_id": after}).json["name"] == "Landlady"
+
+
+def test_an_import_leaves_the_version_that_it_replaces_its_name(api, greeter):
+    entry = {
+        "id": "greeter",
+        "name": "Imported",
+        "content": SOURCE.replace("one", "four"),
+        "meta": {"description": "I"},
+    }
+    assert api.post("/api/v1/functions/import", {"functions": [entry], "overwrite": True}).status == 200
+    _, before, _, after = ids(greeter)
+    assert api.get(f"{ID}/history/diff?from_id={before}&to_id={after}").json["metadata"] == {
+        "name": {"before": "Greeter", "after": "Imported"},
+        "meta": {"before": {"description": "Greets."}, "after": {"description": "I"}},
+    }

@@ -9,7 +9,7 @@ import pytest
 
 from functions_app.runtime import RequirementError
 from pipeline_app.runners import environments
-from pipeline_app.runners.environments import is_current, resolve, stored
+from pipeline_app.runners.environments import is_current, resolve, stored, troubles
 from tests.wheels import Index, make_wheel
 
 
@@ -157,7 +157,8 @@ def test_a_set_of_another_python_is_not_current(market, monkeypatch):
         ("-e .", "refused", "options are not taken"),
         ("tinypackage --hash=sha256:00", "refused", "options are not taken"),
         ("${HOME}", "refused", "variables are not filled in"),
-        ("tiny package", "malformed", "Expected semicolon"),
+        ("tiny package", "malformed", "put commas between packages"),
+        ("tiny pack!age", "malformed", "Expected semicolon"),
         ("tinypackage>=", "malformed", ""),
     ],
 )
@@ -166,6 +167,35 @@ def test_what_is_more_than_a_package_is_refused(market, text, code, reason):
     assert error.code == code
     assert "is not a valid one: " in str(error)
     assert reason in str(error)
+
+
+def test_a_package_without_wheels_is_named_also_where_uv_lists_its_versions():
+    log = """error: No solution found when resolving dependencies
+  cause: Because all of:
+               numpy<=1.9.3
+               numpy>=1.10.4,<=1.19.5
+            have no usable wheels and only the following versions of numpy are available:
+               numpy<=1.9.3
+               numpy>=1.10.4
+           we can conclude that all of:
+               numpy<1.10.0
+"""
+    error = troubles.of_uv(1, log)
+    assert error.code == "no_wheel"
+    assert str(error).startswith("There is no wheel of numpy for this Python and platform, and nothing is built from ")
+
+
+@pytest.mark.parametrize(("module", "package"), [("sklearn", "scikit-learn"), ("PIL", "pillow")])
+def test_the_package_that_is_meant_by_the_name_of_a_module_is_told(market, module, package):
+    error = refused([module, "tinypackage"])
+    assert error.code == "unknown_package"
+    assert str(error) == (
+        f"{module} is the name of a module, and the package that brings it is {package}: ask for that. "
+        f"{module.lower()} is not in the folder {market}. Put the missing wheels there."
+    )
+    make_wheel(market, "bs4", "1.0")
+    make_wheel(market, "lens", "1.0", requires=["nowhere-to-be-had"])
+    assert "name of a module" not in str(refused(["bs4", "lens"]))  # it is not what is missing
 
 
 def test_an_unknown_package_is_named_with_the_folder(market):

@@ -151,6 +151,7 @@ def call_by_another_table(targets):
 
 def interrupt_as_on_32_bits(targets):
     # mov eax, 20 (getpid); int 0x80; ret
-    code = mmap.mmap(-1, 4096, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC)
+    kind = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
+    code = mmap.mmap(-1, 4096, kind, mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC)
     code.write(b"\xb8\x14\x00\x00\x00\xcd\x80\xc3")
     ctypes.CFUNCTYPE(ctypes.c_int)(ctypes.addressof(ctypes.c_char.from_buffer(code)))()

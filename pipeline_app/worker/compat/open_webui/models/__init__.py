@@ -1,1 +1,1 @@
-"""The tables of Open WebUI that functions read: ``users``, ``models``, ``files``."""
+"""The tables of Open WebUI that functions use. What this server does not keep is a table without rows."""

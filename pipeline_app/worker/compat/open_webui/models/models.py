@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
 from .._asking import Asking, Awaitable, Rows, Table, asks
+from .._records import Record
 
 
 class ModelParams(BaseModel):
@@ -43,8 +45,31 @@ class ModelModel(BaseModel, Awaitable):
     created_at: int
 
 
+class ModelForm(Record):
+    """What is sent to store a model."""
+
+    commit_message: str | None = None
+    id: str
+    base_model_id: str | None = None
+    name: str
+    meta: ModelMeta
+    params: ModelParams
+    access_grants: list[Any] | None = None
+    is_active: bool = True
+
+
+Model = ModelResponse = ModelUserResponse = ModelModel
+
+
 class ModelsTable(Table):
     """What functions ask about stored models."""
+
+    elsewhere = MappingProxyType(
+        {
+            "insert_new_model update_model_by_id toggle_model_by_id delete_model_by_id delete_all_models "
+            "sync_models": "Models are managed in the admin."
+        }
+    )
 
     @asks
     def get_model_by_id(self, id: str, db: Any = None) -> Asking:

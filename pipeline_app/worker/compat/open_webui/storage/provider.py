@@ -12,8 +12,11 @@ import os
 import tempfile
 import time
 from contextlib import suppress
+from types import MappingProxyType
+from typing import Any
 
-from .._asking import Asking, Table, asks
+from .._asking import Asking, Table, answers, asks
+from .._folders import UPLOAD_DIR
 
 PIECE = 1024 * 1024
 ROOM = 64 * 1024 * 1024
@@ -25,9 +28,29 @@ FRESH = 60.0
 class StorageProvider(Table):
     """What functions ask about contents."""
 
+    elsewhere = MappingProxyType({"delete_all_files": "Delete files one by one, with Files.delete_file_by_id()."})
+
+    @answers
+    def upload_file(self, file: Any, filename: str, tags: Any = None) -> tuple[bytes, str]:
+        """Keeps a content in the function's own folder; returns it, and its path for ``Files.insert_new_file``."""
+        content = file.read()
+        if not content:
+            raise ValueError("The content of the file is empty.")
+        path = UPLOAD_DIR / os.path.basename(filename)
+        path.write_bytes(content)
+        return content, str(path)
+
+    @answers
+    def delete_file(self, file_path: str) -> None:
+        """Removes a content from the function's own folder. That of a stored file goes with the file."""
+        if _is_own(str(file_path)):
+            os.unlink(file_path)
+
     @asks
     def get_file(self, file_path: str) -> Asking:
         """Returns the path of a copy of a file's content. Raises ``FileNotFoundError`` when it is not the caller's."""
+        if _is_own(str(file_path)):
+            return str(file_path)
         id = str(file_path).rpartition("/")[2]
         data = yield "files.get", {"id": id}
         if data is None:
@@ -49,6 +72,11 @@ class StorageProvider(Table):
             os.unlink(part)
             raise
         return path
+
+
+def _is_own(path: str) -> bool:
+    """Whether a path is that of a content that the function keeps itself."""
+    return os.path.dirname(path) == str(UPLOAD_DIR) and os.path.isfile(path)
 
 
 @functools.cache
@@ -76,3 +104,11 @@ def _make_room(folder: str, size: int) -> None:
 
 
 Storage = StorageProvider()
+
+
+def get_storage_provider(storage_provider: str = "") -> StorageProvider:
+    """Returns the storage: there is one."""
+    return Storage
+
+
+LocalStorageProvider = StorageProvider

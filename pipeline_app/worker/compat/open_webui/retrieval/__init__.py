@@ -1,0 +1,3 @@
+"""Searching in stored text, of which nothing is indexed here."""
+
+from __future__ import annotations

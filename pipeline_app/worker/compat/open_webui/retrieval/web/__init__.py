@@ -1,0 +1,3 @@
+"""Reading from the web."""
+
+from __future__ import annotations

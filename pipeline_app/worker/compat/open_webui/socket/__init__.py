@@ -1,0 +1,3 @@
+"""The way to browsers."""
+
+from __future__ import annotations

@@ -1,0 +1,3 @@
+"""The tools of Open WebUI."""
+
+from __future__ import annotations
