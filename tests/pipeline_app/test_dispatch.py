@@ -6,6 +6,7 @@ import os
 import threading
 import time
 from collections.abc import Iterator
+from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -107,6 +108,9 @@ def test_a_function_that_fails_gets_it_again_and_the_others_do_not(listener, cap
     assert (left.function, left.attempts, left.state) == ("bad", 1, "failed")
     assert "no such channel" in left.error
     assert "'bad' failed on user.created and will get it again" in caplog.text
+    assert left.due_at > left.created_at
+    left.due_at += timedelta(hours=1)  # however long this test takes
+    left.save()
     deliver()
     assert [run.outcome for run in Run.objects.order_by("steps__0__function")] == ["failed", "succeeded"]
     left.due_at = left.created_at
