@@ -80,7 +80,7 @@ case(
     stop = True
     return f"LEAK: {{reached}}" if v["tcp"] in reached else f"held: reached {{reached}}"
     """,
-    policy={"time_limit": {"pipe": 10}},
+    policy={"time_limit": {"pipe": 30, "first_chunk": 30}},
 )
 case(
     203,

@@ -8,6 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from pipeline_app.runners.scratch import Scratch
+
 
 def test_a_text_becomes_a_completion(api, pipe):
     pipe("greeter", "return 'Good morning'")
@@ -504,7 +506,8 @@ def test_an_ordinary_chat_asks_the_database_nothing_and_takes_no_thread(
     submit, taken = ThreadPoolExecutor.submit, []
 
     def noted(self, work, *args, **kwargs):
-        taken.append(work)
+        if getattr(work, "__func__", None) is not Scratch.drop:  # the folder of a worker of a test before this
+            taken.append(work)
         return submit(self, work, *args, **kwargs)
 
     monkeypatch.setattr(ThreadPoolExecutor, "submit", noted)
