@@ -30,8 +30,13 @@ def function_or_404(function_id: str) -> Function:
     rows = Function.objects.select_related("live")
     found = rows.filter(pk=function_id).first() if "\0" not in function_id else None
     if found is None:
-        raise FunctionNotFound(f"There is no function '{function_id}'.", param="id", code="function_not_found")
+        raise not_found(function_id)
     return found
+
+
+def not_found(function_id: str) -> FunctionNotFound:
+    """Returns the refusal of an id that no function has."""
+    return FunctionNotFound(f"There is no function '{function_id}'.", param="id", code="function_not_found")
 
 
 def user_of(person: Person) -> User | None:
@@ -59,11 +64,13 @@ def whole(person: Person, function: Function, version: FunctionVersion | None = 
     Somebody who may turn switches but not look inside gets it trimmed and with an empty source. To be called where
     the database may be used.
     """
+    newest = function.newest
+    if newest is not None and newest.state == newest.State.LIVE and newest.pk != function.live_id:
+        _read_again(function)  # the version took over after the function was read
     if version is None:
-        version = function.live or function.newest
+        version = newest if newest is not None and function.live_id in (None, newest.pk) else function.live
     if version is not None:
         version.function = function
-    newest = function.newest
     told = wire.model(function, version)
     inside = looks_inside(person)
     return {
@@ -78,6 +85,13 @@ def whole(person: Person, function: Function, version: FunctionVersion | None = 
             "environment": told_environment(newest.environment) if inside else None,
         },
     }
+
+
+def _read_again(function: Function) -> None:
+    try:
+        function.refresh_from_db()
+    except Function.DoesNotExist:
+        raise not_found(function.pk) from None
 
 
 def told_environment(row: Environment | None) -> Json | None:

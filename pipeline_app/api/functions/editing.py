@@ -27,6 +27,7 @@ from pipeline_app.api.functions.base import (
     function_or_404,
     invalid,
     looks_inside,
+    not_found,
     not_loading,
     user_of,
     whole,
@@ -227,9 +228,7 @@ class DeleteView(AsyncAPIView):
             try:
                 function = function_or_404(function_id).lock()
             except Function.DoesNotExist:
-                raise FunctionNotFound(
-                    f"There is no function '{function_id}'.", param="id", code="function_not_found"
-                ) from None
+                raise not_found(function_id) from None
             if function.is_active and not self.person.can(ACTIVATE):
                 raise PermissionDenied(
                     f"Function '{function_id}' is active: deleting it needs the permission '{ACTIVATE}', too. "

@@ -16,7 +16,7 @@ from functions_app.roles import AUTHOR, CONFIGURE, USE, VIEW
 from functions_app.runtime import InvalidValves, LoadError, Scope
 from functions_app.valves import without_secrets
 from pipeline_app.api.base import AsyncAPIView, json_response
-from pipeline_app.api.functions.base import FunctionNotFound, function_or_404, user_of
+from pipeline_app.api.functions.base import FunctionNotFound, function_or_404, not_found, user_of
 from pipeline_app.api.openapi import describe
 from pipeline_app.api.shapes import valves as shapes
 from pipeline_app.database import in_database
@@ -188,11 +188,7 @@ def _known_to(person: Person, function_id: str) -> Function:
         return function
     if person.can(VIEW) or person.can(AUTHOR) or str(function.owner_id) == person.id:
         return function
-    raise _unknown(function_id)
-
-
-def _unknown(function_id: str) -> FunctionNotFound:
-    return FunctionNotFound(f"There is no function '{function_id}'.", param="id", code="function_not_found")
+    raise not_found(function_id)
 
 
 def _shown(function: Function, scope: Scope, row: Valves | UserValves | None) -> Json:
@@ -234,4 +230,4 @@ def _attempt(function: Function, change: Callable[[], T]) -> T:
     except (LoadError, UndecryptableValves) as error:
         raise FunctionUnavailable(function.id, "load", str(error)) from None
     except ObjectDoesNotExist:
-        raise _unknown(function.id) from None
+        raise not_found(function.id) from None

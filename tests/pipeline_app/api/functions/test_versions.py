@@ -7,6 +7,8 @@ from datetime import UTC, datetime
 import pytest
 
 from functions_app.models import Function, FunctionVersion
+from pipeline_app.api.functions.base import FunctionNotFound, function_or_404, whole
+from pipeline_app.snapshot import person_of
 from tests.builders import make_function, make_version
 
 ID = "/api/v1/functions/id/greeter"
@@ -148,6 +150,22 @@ def test_an_older_version_serves_again_without_a_new_one(api, greeter, changed):
     changed()
     assert api.chat("greeter").content == "one"
     assert greeter.versions.count() == 3
+
+
+def test_a_version_that_takes_over_while_it_is_read_is_told_of_as_one(base_packages, alice):
+    person = person_of(alice)
+    function = make_function("greeter", SOURCE, author=alice, publish=False)
+    for number, one in enumerate(("one", "two"), 1):
+        if number == 2:
+            make_version(function, SOURCE.replace("one", one), author=alice, publish=False)
+        before = function_or_404("greeter")
+        function.newest.publish()
+        told = whole(person, before)
+        assert (told["number"], told["state"], told["newest"]["state"]) == (number, "live", "live")
+        assert f'return "{one}"' in told["content"]
+    function.delete()
+    with pytest.raises(FunctionNotFound):
+        function_or_404("greeter")
 
 
 def test_a_version_that_does_not_load_does_not_take_over(api, greeter, changed):
