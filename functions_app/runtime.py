@@ -7,11 +7,11 @@ their callers (admin threads, management commands, tests) and may take seconds.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
 
 from django.conf import settings
 from django.utils.module_loading import import_string
@@ -28,6 +28,11 @@ class LoadError(Exception):
     def __init__(self, error: dict[str, Any]) -> None:
         super().__init__(error["message"])
         self.error = error
+
+    @classmethod
+    def told(cls, data: Mapping[str, Any]) -> Self:
+        """Returns the error that a runner tells of, without what else it knows."""
+        return cls({name: data.get(name) for name in ("type", "message", "line", "traceback")})
 
 
 class RequirementError(Exception):

@@ -120,8 +120,7 @@ class InlineRunner(Runner):
         try:
             reading: Json = await in_thread(self._threads, code.policy.time_limit("load"), checking.read, code.source)
         except LoadError as error:
-            told = {name: error.data.get(name) for name in ("type", "message", "line", "traceback")}
-            raise RuntimeLoadError(told) from None
+            raise RuntimeLoadError.told(error.data) from None
         return reading
 
     async def validate(self, code: Code, scope: Scope, values: Json) -> Json:
@@ -140,8 +139,7 @@ class InlineRunner(Runner):
         except ValvesError as error:
             raise InvalidValves(error.errors) from None
         except (LoadError, HookError) as error:
-            told = {name: error.data.get(name) for name in ("type", "message", "line", "traceback")}
-            raise RuntimeLoadError(told) from None
+            raise RuntimeLoadError.told(error.data) from None
 
     async def check(self, code: Code) -> Checked:
         self.require_isolation(code)

@@ -308,7 +308,7 @@ def _as_load_errors() -> Iterator[None]:
         data = error.data
     except FunctionUnavailable as error:
         data = {"type": "Unavailable", "message": error.message}
-    raise RuntimeLoadError({name: data.get(name) for name in ("type", "message", "line", "traceback")}) from None
+    raise RuntimeLoadError.told(data) from None
 
 
 def _needed(code: Code, task: Task) -> Json:

@@ -11,6 +11,16 @@ from pipeline_app.worker.calls import Call
 from pipeline_app.worker.loader import load
 
 FUNCTIONS = Path(__file__).resolve().parents[2] / "functions"
+USER = {
+    "id": "u1",
+    "email": "ann@example.org",
+    "name": "Ann",
+    "role": "user",
+    "last_active_at": 1,
+    "updated_at": 1,
+    "created_at": 1,
+}
+"""Whom hooks are called for, as ``__user__`` has them."""
 
 
 def loaded(source, function_id="sample", number=1):

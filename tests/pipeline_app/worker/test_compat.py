@@ -8,17 +8,8 @@ import sys
 import pytest
 
 from pipeline_app.worker.hosts import Host, HostError
-from tests.pipeline_app.worker.helpers import items, loaded
+from tests.pipeline_app.worker.helpers import USER, items, loaded
 
-USER = {
-    "id": "u1",
-    "email": "ann@example.org",
-    "name": "Ann",
-    "role": "user",
-    "last_active_at": 1,
-    "updated_at": 1,
-    "created_at": 1,
-}
 MODEL = {
     "id": "m1",
     "user_id": "",

@@ -155,41 +155,18 @@ def rag_template(template: str, context: str, query: str) -> str:
     return re.sub(pattern, lambda found: values[found.group()], template)
 
 
-def _of_task(template: str, messages: list[Json] | None, user: Any) -> str:
+@either
+def title_generation_template(template: str, messages: list[Json], user: Any = None) -> str:
+    """Returns the prompt of a task about a chat: its last question, its messages and the user are filled in."""
     template = replace_prompt_variable(template, get_last_user_message(messages or []) or "")
     template = replace_messages_variable(template, messages)
     filled: str = prompt_template(template, user)
     return filled
 
 
-@either
-def title_generation_template(template: str, messages: list[Json], user: Any = None) -> str:
-    """Returns the prompt for a chat's title."""
-    return _of_task(template, messages, user)
-
-
-@either
-def tags_generation_template(template: str, messages: list[Json], user: Any = None) -> str:
-    """Returns the prompt for a chat's tags."""
-    return _of_task(template, messages, user)
-
-
-@either
-def follow_up_generation_template(template: str, messages: list[Json], user: Any = None) -> str:
-    """Returns the prompt for questions that may follow."""
-    return _of_task(template, messages, user)
-
-
-@either
-def query_generation_template(template: str, messages: list[Json], user: Any = None) -> str:
-    """Returns the prompt for search queries."""
-    return _of_task(template, messages, user)
-
-
-@either
-def image_prompt_generation_template(template: str, messages: list[Json], user: Any = None) -> str:
-    """Returns the prompt for the prompt of a picture."""
-    return _of_task(template, messages, user)
+# These tasks fill in the same.
+tags_generation_template = follow_up_generation_template = title_generation_template
+query_generation_template = image_prompt_generation_template = title_generation_template
 
 
 @either
